@@ -12,10 +12,15 @@ Time is int64 ns since 1970 UTC. Addresses are 128 bits as two uint64 (`_hi`, `_
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sensor.policy import Policy
 
 Rows = npt.NDArray[np.void]
 Bytes = npt.NDArray[np.uint8]
@@ -422,3 +427,31 @@ class Input:
     link_types: tuple[int, ...]
     drops: int
     damage: str
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """All that one analysis found: what every sink reads.
+
+    `flows` has the columns of FlowFrame and `flow`; `activity` those of ActivityFrame and JudgedFrame. `findings`
+    counts by rule name, with a 0 for each loaded rule; `weird` counts by kind; `peers` is how many addresses moved
+    payload or answered; `policy` is the policy that judged, `rules` maps each rule's file to its SHA-256.
+    """
+
+    inputs: tuple[Input, ...]
+    policy: Policy
+    rules: dict[str, str]
+    packets: int
+    packets_7680: int
+    bytes: int
+    payload_bytes: int
+    first_packet_ns: int
+    last_packet_ns: int
+    peers: int
+    swarms: int
+    flows: pd.DataFrame
+    activity: pd.DataFrame
+    findings: dict[str, int]
+    incidents: tuple[Incident, ...]
+    weird: dict[str, int]
+    off_window_payload_bytes: dict[str, int]
