@@ -455,3 +455,11 @@ class Case:
     incidents: tuple[Incident, ...]
     weird: dict[str, int]
     off_window_payload_bytes: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Frames that a source hands over at once, and the bytes they lie in (`frames["at"]` counts from `data[0]`)."""
+
+    frames: Rows
+    data: Bytes

@@ -1,0 +1,232 @@
+"""Capture records to frames: walks pcap records and pcapng packet blocks that lie whole in a buffer.
+
+The walkers never look inside a frame, so of a large capture only the record headers are touched. A walker stops at the
+first record that is not whole (more bytes may come), not sane (the reason is left in the cursor), or not its business.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import types
+
+from sensor.kernels import INT64S, READONLY_BYTES, inline, kernel, rows
+from sensor.schema import Frames
+
+# Cursor: what a walk leaves behind, int64[5].
+POSITION, NUMBER, STOP, INTERFACES, SNAPLEN = range(5)
+# Why a walk stopped.
+NEED_MORE, FULL, BAD_LENGTH, OTHER_BLOCK = range(4)
+
+# libpcap and Wireshark refuse longer packets; nothing on a wire is longer.
+MAX_CAPTURED = 262144
+MAX_BLOCK = 16 * 1024 * 1024
+MAX_TIME = np.int64(2**62)
+
+_FRAMES = rows(Frames.dtype())
+_INTERFACES = types.Array(types.int64, 2, "C", readonly=True)
+# Columns of an interface row.
+LINK_TYPE, UNITS, OFFSET_NS, BINARY, IF_SNAPLEN = range(5)
+
+
+@inline()
+def u32(data, at, big):
+    """Read four bytes as an unsigned number in int64."""
+    b0, b1, b2, b3 = np.int64(data[at]), np.int64(data[at + 1]), np.int64(data[at + 2]), np.int64(data[at + 3])
+    if big:
+        return (b0 << 24) | (b1 << 16) | (b2 << 8) | b3
+    return (b3 << 24) | (b2 << 16) | (b1 << 8) | b0
+
+
+@inline()
+def u16(data, at, big):
+    """Read two bytes as an unsigned number in int64."""
+    b0, b1 = np.int64(data[at]), np.int64(data[at + 1])
+    return (b0 << 8) | b1 if big else (b1 << 8) | b0
+
+
+@inline()
+def nanoseconds(high, low, units, offset_ns, binary):
+    """Turn a pcapng timestamp of any resolution into ns, held within ± 2**62 so that nothing later overflows.
+
+    `units` is the exponent of if_tsresol: 10**-units s, or 2**-units s if `binary`.
+    """
+    if binary:
+        ticks = (np.uint64(high) << np.uint64(32)) | np.uint64(low)
+        bits = np.uint64(units)
+        seconds = np.int64(ticks >> bits) if units < 64 else np.int64(0)
+        part = ticks & ((np.uint64(1) << bits) - np.uint64(1)) if units < 64 else ticks
+        if units > 34:
+            part = part >> np.uint64(units - 34)
+            bits = np.uint64(34)
+        fraction = np.int64((part * np.uint64(1000000000)) >> bits)
+        if seconds > 4000000000 or seconds < 0:
+            return MAX_TIME
+        return min(seconds * 1000000000 + fraction + offset_ns, MAX_TIME)
+    ticks = (np.uint64(high) << np.uint64(32)) | np.uint64(low)
+    scale = np.uint64(1)
+    if units <= 9:
+        for _ in range(9 - units):
+            scale *= np.uint64(10)
+        if ticks > np.uint64(MAX_TIME) // scale:
+            return MAX_TIME
+        return min(np.int64(ticks * scale) + offset_ns, MAX_TIME)
+    for _ in range(min(units - 9, 19)):
+        scale *= np.uint64(10)
+    return min(np.int64(ticks // scale) + offset_ns, MAX_TIME)
+
+
+@kernel(
+    types.int64(
+        READONLY_BYTES, types.int64, types.boolean, types.int64, types.int64, types.int64, types.int64, INT64S, _FRAMES
+    )
+)
+def walk_pcap(data, base, big, tick_ns, header, link_type, source, cursor, out_frames):
+    """Walk pcap records from the cursor on.
+
+    Parameters
+    ----------
+    data : uint8[:]
+        The capture, or a window of it that starts at offset `base` of the input.
+    base : int
+        Offset of `data[0]` in the input.
+    big, tick_ns, header : bool, int, int
+        Byte order, ns per unit of the fraction (1000 or 1), record header length (16, or 24 for the modified format).
+    link_type, source : int
+        Written to each frame as `link_type` and `input`.
+    cursor : int64[5]
+        POSITION in `data` and NUMBER of frames so far; both are moved on, STOP is set.
+    out_frames : Frames[:]
+
+    Returns
+    -------
+    int
+        How many frames were written.
+    """
+    size = np.int64(data.shape[0])
+    room = out_frames.shape[0]
+    at = cursor[POSITION]
+    number = cursor[NUMBER]
+    count = 0
+    stop = FULL
+    while count < room:
+        if at + header > size:
+            stop = NEED_MORE
+            break
+        captured = u32(data, at + 8, big)
+        if captured > MAX_CAPTURED:
+            stop = BAD_LENGTH
+            break
+        if at + header + captured > size:
+            stop = NEED_MORE
+            break
+        number += 1
+        frame = out_frames[count]
+        frame.ts_ns = u32(data, at, big) * 1000000000 + u32(data, at + 4, big) * tick_ns
+        frame.at = at + header
+        frame.offset = base + at
+        frame.number = number
+        frame.captured_bytes = captured
+        frame.wire_bytes = min(max(u32(data, at + 12, big), captured), 2147483647)
+        frame.input = source
+        frame.link_type = link_type
+        count += 1
+        at += header + captured
+    cursor[POSITION] = at
+    cursor[NUMBER] = number
+    cursor[STOP] = stop
+    return count
+
+
+@kernel(
+    types.int64(READONLY_BYTES, types.int64, types.boolean, _INTERFACES, types.int64, INT64S, _FRAMES)
+)
+def walk_pcapng(data, base, big, interfaces, source, cursor, out_frames):
+    """Walk pcapng blocks from the cursor on, up to one that changes the section or its interfaces.
+
+    Parameters
+    ----------
+    data, base, big, source, cursor, out_frames
+        As for `walk_pcap`; cursor[INTERFACES] is how many rows of `interfaces` are in use.
+    interfaces : int64[I, 5]
+        LINK_TYPE, UNITS (if_tsresol exponent), OFFSET_NS, BINARY, IF_SNAPLEN of each interface of this section.
+
+    Returns
+    -------
+    int
+        How many frames were written. cursor[STOP] is OTHER_BLOCK at a section header, an interface description or
+        interface statistics (the caller reads it and moves POSITION), BAD_LENGTH where the chain of blocks breaks.
+    """
+    size = np.int64(data.shape[0])
+    room = out_frames.shape[0]
+    known = cursor[INTERFACES]
+    at = cursor[POSITION]
+    number = cursor[NUMBER]
+    count = 0
+    stop = FULL
+    while count < room:
+        if at + 12 > size:
+            stop = NEED_MORE
+            break
+        kind = u32(data, at, big)
+        if kind == 0x0A0D0D0A or kind == 1 or kind == 5:
+            stop = OTHER_BLOCK
+            break
+        length = u32(data, at + 4, big)
+        if length < 12 or length > MAX_BLOCK:
+            stop = BAD_LENGTH
+            break
+        # An unaligned length is against the format, but where the trailer stands at it the block is readable.
+        if at + length > size:
+            stop = NEED_MORE
+            break
+        if u32(data, at + length - 4, big) != length:
+            stop = BAD_LENGTH
+            break
+        if kind == 6 or kind == 2 or kind == 3:
+            if kind == 3:
+                head = 12
+            else:
+                head = 28
+            if length < head + 4:
+                stop = BAD_LENGTH
+                break
+            if kind == 3:
+                interface = 0
+                wire = u32(data, at + 8, big)
+                captured = min(wire, length - 16)
+            else:
+                interface = u32(data, at + 8, big) if kind == 6 else u16(data, at + 8, big)
+                captured = u32(data, at + 20, big)
+                wire = u32(data, at + 24, big)
+            if interface >= known or captured > length - head - 4 or captured > MAX_CAPTURED:
+                stop = BAD_LENGTH
+                break
+            if kind == 3:
+                snaplen = interfaces[interface, IF_SNAPLEN]
+                if snaplen > 0 and captured > snaplen:
+                    captured = snaplen
+                ts_ns = np.int64(0)
+            else:
+                ts_ns = nanoseconds(
+                    u32(data, at + 12, big),
+                    u32(data, at + 16, big),
+                    interfaces[interface, UNITS],
+                    interfaces[interface, OFFSET_NS],
+                    interfaces[interface, BINARY] != 0,
+                )
+            number += 1
+            frame = out_frames[count]
+            frame.ts_ns = ts_ns
+            frame.at = at + head
+            frame.offset = base + at
+            frame.number = number
+            frame.captured_bytes = captured
+            frame.wire_bytes = min(max(wire, captured), 2147483647)
+            frame.input = source
+            frame.link_type = interfaces[interface, LINK_TYPE]
+            count += 1
+        at += length
+    cursor[POSITION] = at
+    cursor[NUMBER] = number
+    cursor[STOP] = stop
+    return count
