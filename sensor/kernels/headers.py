@@ -1,0 +1,289 @@
+"""Frames to TCP packets: Ethernet with up to two VLAN tags, Linux cooked, raw IP; IPv4, IPv6; TCP on the watched port.
+
+Whatever is not plainly that (tunnels, extension headers, fragments, other link types) is put on the odd list for the slow
+lane, whose docstring (`dissect.py`) defines what a row is; what cannot hold TCP is passed over.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import types
+
+from sensor.kernels import INT64S, READONLY_BYTES, inline, kernel, rows
+from sensor.schema import WEIRD_BIT, WEIRDS, Frames, Packets
+
+_FRAMES = rows(Frames.dtype(), readonly=True)
+_PACKETS = rows(Packets.dtype())
+
+BAD_IP_LENGTH = np.uint32(WEIRD_BIT["bad_ip_length"])
+TSO_LENGTH = np.uint32(WEIRD_BIT["tso_length"])
+AT_BAD_IP_LENGTH = WEIRDS.index("bad_ip_length")
+AT_BAD_TCP_OFFSET = WEIRDS.index("bad_tcp_offset")
+AT_CUT_HEADERS = WEIRDS.index("cut_headers")
+V4_MAPPED = np.uint64(0x0000FFFF00000000)
+
+
+@inline()
+def be16(data, at):
+    """Read two bytes, big-endian, as int64."""
+    return (np.int64(data[at]) << 8) | np.int64(data[at + 1])
+
+
+@inline()
+def be32(data, at):
+    """Read four bytes, big-endian, as int64."""
+    return (
+        (np.int64(data[at]) << 24)
+        | (np.int64(data[at + 1]) << 16)
+        | (np.int64(data[at + 2]) << 8)
+        | np.int64(data[at + 3])
+    )
+
+
+@inline()
+def be64(data, at):
+    """Read eight bytes, big-endian, as uint64."""
+    return (np.uint64(be32(data, at)) << np.uint64(32)) | np.uint64(be32(data, at + 4))
+
+
+@kernel(types.int64(_FRAMES, READONLY_BYTES, types.int64, _PACKETS, INT64S, INT64S))
+def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
+    """Decode frames whose bytes lie in `data`.
+
+    Parameters
+    ----------
+    frames : Frames[F]
+    data : uint8[:]
+    port : int
+        TCP port either side must have; 0 takes all TCP.
+    out_packets : Packets[F]
+    out_odd : int64[F]
+        Indices of frames for the slow lane.
+    out_counts : int64[1 + len(WEIRDS)]
+        [0] how many odd frames; then frames that gave no row, by kind of weird (added to).
+
+    Returns
+    -------
+    int
+        How many packets were written.
+    """
+    size = np.int64(data.shape[0])
+    count = 0
+    odd = 0
+    for at_frame in range(frames.shape[0]):
+        frame = frames[at_frame]
+        start = frame.at
+        captured = np.int64(frame.captured_bytes)
+        if start < 0 or start + captured > size:
+            captured = max(np.int64(0), size - start) if start >= 0 else np.int64(0)
+        end = start + captured
+        link = frame.link_type
+        vlan = np.int64(0)
+        vlan_inner = np.int64(0)
+        # --- link layer: find the ethertype and where the network layer starts
+        if link == 1:
+            if captured < 14:
+                continue
+            ethertype = be16(data, start + 12)
+            at = start + 14
+        elif link == 113:
+            if captured < 16:
+                continue
+            ethertype = be16(data, start + 14)
+            at = start + 16
+        elif link == 101 or link == 228 or link == 229:
+            if captured < 1:
+                continue
+            ethertype = 0x0800 if data[start] >> 4 == 4 else 0x86DD
+            at = start
+        else:
+            out_odd[odd] = at_frame
+            odd += 1
+            continue
+        if ethertype == 0x8100 or ethertype == 0x88A8 or ethertype == 0x9100:
+            if at + 4 > end:
+                continue
+            vlan = be16(data, at) & 0xFFF
+            ethertype = be16(data, at + 2)
+            at += 4
+            if ethertype == 0x8100 or ethertype == 0x88A8 or ethertype == 0x9100:
+                if at + 4 > end:
+                    continue
+                vlan_inner = be16(data, at) & 0xFFF
+                ethertype = be16(data, at + 2)
+                at += 4
+        # --- network layer
+        weird = np.uint32(0)
+        # What lay on the wire from the network layer on: snaplen does not shorten it.
+        on_wire = np.int64(frame.wire_bytes) - (at - start)
+        if ethertype == 0x0800:
+            if at + 20 > end:
+                if at + 10 <= end and data[at + 9] == 6:
+                    out_counts[1 + AT_CUT_HEADERS] += 1
+                continue
+            first = np.int64(data[at])
+            if first >> 4 != 4:
+                out_odd[odd] = at_frame
+                odd += 1
+                continue
+            protocol = data[at + 9]
+            if protocol != 6:
+                # Protocols that may carry TCP inside: IPv4, IPv6, GRE, AH, MPLS.
+                if protocol == 4 or protocol == 41 or protocol == 47 or protocol == 51 or protocol == 137:
+                    out_odd[odd] = at_frame
+                    odd += 1
+                continue
+            if be16(data, at + 6) & 0x3FFF:
+                out_odd[odd] = at_frame
+                odd += 1
+                continue
+            header = (first & 15) * 4
+            total = be16(data, at + 2)
+            if total == 0:
+                total = on_wire
+                weird |= TSO_LENGTH
+            elif total > on_wire:
+                total = on_wire
+                weird |= BAD_IP_LENGTH
+            if header < 20 or total < header + 20:
+                out_counts[1 + AT_BAD_IP_LENGTH] += 1
+                continue
+            tcp = at + header
+            if tcp + 4 <= end and port != 0 and be16(data, tcp) != port and be16(data, tcp + 2) != port:
+                continue
+            if tcp + 20 > end:
+                out_counts[1 + AT_CUT_HEADERS] += 1
+                continue
+        elif ethertype == 0x86DD:
+            if at + 40 > end:
+                if at + 7 <= end and data[at + 6] == 6:
+                    out_counts[1 + AT_CUT_HEADERS] += 1
+                continue
+            if data[at] >> 4 != 6:
+                out_odd[odd] = at_frame
+                odd += 1
+                continue
+            following = data[at + 6]
+            if following != 6:
+                # Extension headers and what may carry TCP inside.
+                if (
+                    following == 0
+                    or following == 4
+                    or following == 41
+                    or following == 43
+                    or following == 44
+                    or following == 47
+                    or following == 51
+                    or following == 60
+                    or following == 135
+                    or following == 137
+                    or following == 139
+                    or following == 140
+                ):
+                    out_odd[odd] = at_frame
+                    odd += 1
+                continue
+            header = 40
+            total = be16(data, at + 4)
+            if total == 0:
+                total = on_wire
+                weird |= TSO_LENGTH
+            else:
+                total += 40
+                if total > on_wire:
+                    total = on_wire
+                    weird |= BAD_IP_LENGTH
+            if total < 60:
+                out_counts[1 + AT_BAD_IP_LENGTH] += 1
+                continue
+            tcp = at + 40
+            if tcp + 4 <= end and port != 0 and be16(data, tcp) != port and be16(data, tcp + 2) != port:
+                continue
+            if tcp + 20 > end:
+                out_counts[1 + AT_CUT_HEADERS] += 1
+                continue
+        else:
+            # Three and more tags, PPPoE, MPLS, LLC lengths: the slow lane looks inside.
+            if (
+                ethertype == 0x8100
+                or ethertype == 0x88A8
+                or ethertype == 0x9100
+                or ethertype == 0x8864
+                or ethertype == 0x8847
+                or ethertype == 0x8848
+                or ethertype < 0x0600
+            ):
+                out_odd[odd] = at_frame
+                odd += 1
+            continue
+        # --- TCP
+        offset = (np.int64(data[tcp + 12]) >> 4) * 4
+        payload = total - header - offset
+        if offset < 20 or payload < 0:
+            out_counts[1 + AT_BAD_TCP_OFFSET] += 1
+            continue
+        payload_at = min(tcp + offset, end)
+        packet = out_packets[count]
+        packet.ts_ns = frame.ts_ns
+        if ethertype == 0x0800:
+            packet.src_hi = np.uint64(0)
+            packet.src_lo = V4_MAPPED | np.uint64(be32(data, at + 12))
+            packet.dst_hi = np.uint64(0)
+            packet.dst_lo = V4_MAPPED | np.uint64(be32(data, at + 16))
+            packet.ip_id = be16(data, at + 4)
+            packet.ttl = data[at + 8]
+            packet.ip_version = 4
+        else:
+            packet.src_hi = be64(data, at + 8)
+            packet.src_lo = be64(data, at + 16)
+            packet.dst_hi = be64(data, at + 24)
+            packet.dst_lo = be64(data, at + 32)
+            packet.ip_id = 0
+            packet.ttl = data[at + 7]
+            packet.ip_version = 6
+        flags = data[tcp + 13]
+        packet.number = frame.number
+        packet.offset = frame.offset
+        packet.payload_at = payload_at
+        packet.input = frame.input
+        packet.wire_bytes = frame.wire_bytes
+        packet.ip_bytes = total
+        packet.payload_bytes = payload
+        packet.payload_captured = min(payload, end - payload_at)
+        packet.seq = be32(data, tcp + 4)
+        packet.ack = be32(data, tcp + 8) if flags & 0x10 else 0
+        packet.weird = weird
+        packet.src_port = be16(data, tcp)
+        packet.dst_port = be16(data, tcp + 2)
+        packet.tcp_checksum = be16(data, tcp + 16)
+        packet.tcp_window = be16(data, tcp + 14)
+        packet.vlan = vlan
+        packet.vlan_inner = vlan_inner
+        packet.flags = flags
+        count += 1
+    out_counts[0] = odd
+    return count
+
+
+@kernel(types.int64(_PACKETS, READONLY_BYTES, types.int64, types.Array(types.uint8, 1, "C")))
+def gather_payloads(packets, data, room_at, out_data):
+    """Copy the captured payloads of packets from `data` into `out_data` from `room_at` on, and point the packets there.
+
+    Returns
+    -------
+    int
+        Where the copied bytes end.
+    """
+    at = room_at
+    for row in range(packets.shape[0]):
+        packet = packets[row]
+        length = min(np.int64(packet.payload_captured), np.int64(out_data.shape[0]) - at)
+        start = packet.payload_at
+        if length < 0 or start < 0 or start + length > data.shape[0]:
+            length = np.int64(0)
+        for step in range(length):
+            out_data[at + step] = data[start + step]
+        packet.payload_at = at
+        packet.payload_captured = length
+        at += length
+    return at

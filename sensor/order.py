@@ -1,0 +1,88 @@
+"""Packets of any inputs to packets in time order.
+
+Inputs arrive batch by batch, each nearly sorted; what is older than the watermark (all inputs have passed it by the
+reorder horizon) leaves in order of time, input and frame. So a capture gives the same answers however it was cut.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sensor.kernels import headers
+from sensor.schema import Bytes, Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """Packets in time order, and the bytes that their payload positions point into."""
+
+    packets: Rows
+    data: Bytes
+
+
+class Order:
+    """Holds packets back until nothing older can come.
+
+    Parameters
+    ----------
+    horizon_ns : int
+        How far a packet may stand behind a younger one of its own input and still be put in its place.
+    """
+
+    def __init__(self, horizon_ns: int = 50_000_000) -> None:
+        self.horizon_ns = horizon_ns
+        self._held: list[Ordered] = []
+
+    def push(self, packets: Rows, data: Bytes) -> None:
+        """Take the packets of one batch of one input."""
+        if len(packets):
+            self._held.append(Ordered(packets, data))
+
+    def release(self, watermark_ns: int | None) -> list[Ordered]:
+        """Return what is older than the watermark less the horizon (None: everything), in order."""
+        if not self._held:
+            return []
+        if not self._sorted():
+            self._held = [self._merged()]
+        if watermark_ns is None:
+            ready, self._held = self._held, []
+            return ready
+        until = watermark_ns - self.horizon_ns
+        ready = []
+        for at, held in enumerate(self._held):
+            cut = int(np.searchsorted(held.packets["ts_ns"], until, side="left"))
+            if cut:
+                ready.append(Ordered(held.packets[:cut], held.data))
+            if cut < len(held.packets):
+                self._held[at] = Ordered(held.packets[cut:], held.data)
+                self._held = self._held[at:]
+                return ready
+        self._held = []
+        return ready
+
+    def _sorted(self) -> bool:
+        last = None
+        for held in self._held:
+            times = held.packets["ts_ns"]
+            if (last is not None and times[0] < last) or bool(np.any(times[1:] < times[:-1])):
+                return False
+            last = times[-1]
+        return True
+
+    def _merged(self) -> Ordered:
+        """Sort all that is held; payloads of different buffers are gathered into one."""
+        data = self._held[0].data
+        if any(held.data is not data for held in self._held):
+            data = np.empty(sum(int(h.packets["payload_captured"].sum()) for h in self._held), dtype=np.uint8)
+            at, parts = 0, []
+            for held in self._held:
+                packets = held.packets.copy()
+                at = headers.gather_payloads(packets, held.data, at, data)
+                parts.append(packets)
+            packets = np.concatenate(parts)
+        else:
+            packets = np.concatenate([held.packets for held in self._held])
+        order = np.lexsort((packets["number"], packets["input"], packets["ts_ns"]))
+        return Ordered(packets[order], data)
