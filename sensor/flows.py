@@ -1,0 +1,159 @@
+"""Packets to flows: gives each packet its flow and stream position, and hands out windows and endings as they are done."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from sensor.kernels import tracking
+from sensor.schema import Endings, Rows, Tracks, Windows
+from sensor.wire import DO_PORT
+
+_SECOND_NS: Final = 1_000_000_000
+_ROOM: Final = 16384
+_FIRST_SLOTS: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class FlowOptions:
+    """How flows are cut. A DO connection may rest for an hour between keep-alives that the capture shows."""
+
+    window_s: int = 10
+    idle_s: int = 7200
+    closed_s: int = 300
+    active_s: int = 86400
+    capacity: int = 4_194_304
+    holes: int = 65536
+    port: int = DO_PORT
+    copy_ms: int = 50
+    """Identical packets closer than this are copies of one packet, from a double mirror."""
+
+
+class FlowTable:
+    """All living flows, bounded by `FlowOptions.capacity`: the least recently used is evicted, and counted."""
+
+    def __init__(self, options: FlowOptions | None = None) -> None:
+        options = options or FlowOptions()
+        self.window_ns = options.window_s * _SECOND_NS
+        self._options = np.array(
+            [
+                self.window_ns,
+                options.idle_s * _SECOND_NS,
+                options.closed_s * _SECOND_NS,
+                options.active_s * _SECOND_NS,
+                options.capacity,
+                options.port,
+                options.copy_ms * 1_000_000,
+            ],
+            dtype=np.int64,
+        )
+        self._slots = np.zeros(min(_FIRST_SLOTS, options.capacity), dtype=tracking.SLOT)
+        self._index = np.zeros(4 * _FIRST_SLOTS, dtype=np.uint64)
+        self._holes = np.zeros(options.holes, dtype=tracking.HOLE)
+        self._recent = np.zeros(65536, dtype=tracking.RECENT)
+        self._recent["ts_ns"] = -(2**62)
+        self._table = np.zeros(13, dtype=np.int64)
+        for empty in (tracking.FREE_SLOT, tracking.OLDEST, tracking.YOUNGEST, tracking.FREE_HOLE):
+            self._table[empty] = tracking.NONE
+        self._table[tracking.SEED] = secrets.randbits(63)
+        self._windows: list[Rows] = []
+        self._endings: list[Rows] = []
+
+    @property
+    def living(self) -> int:
+        """How many flows are in the table."""
+        return int(self._table[tracking.LIVE])
+
+    @property
+    def evicted(self) -> int:
+        """How many flows were ended for want of room."""
+        return int(self._table[tracking.EVICTED])
+
+    @property
+    def late(self) -> int:
+        """How many packets were older than one of their flow before them."""
+        return int(self._table[tracking.LATE])
+
+    def push(self, packets: Rows) -> Rows:
+        """Put packets, in time order, into their flows.
+
+        Returns
+        -------
+        Tracks[P]
+            In the order of the packets. Slots are those of the moment: a flow that ends frees its slot for another.
+        """
+        tracks = np.zeros(len(packets), dtype=Tracks.dtype())
+        done = np.zeros(4, dtype=np.int64)
+        while True:
+            windows, endings = Windows.empty(_ROOM), Endings.empty(_ROOM)
+            tracking.track(
+                packets,
+                self._slots,
+                self._index,
+                self._holes,
+                self._recent,
+                self._table,
+                self._options,
+                tracks,
+                windows,
+                endings,
+                done,
+            )
+            self._keep(windows, endings, done)
+            if done[tracking.WHY] == tracking.TABLE_FULL:
+                self._grow()
+            elif done[tracking.WHY] == tracking.FINISHED:
+                return tracks
+
+    def sweep(self, until_ns: int, *, everything: bool = False) -> None:
+        """Close all windows that end by `until_ns` and end expired flows; with `everything`, all flows."""
+        done = np.zeros(4, dtype=np.int64)
+        at = 0
+        while True:
+            windows, endings = Windows.empty(_ROOM), Endings.empty(_ROOM)
+            at = tracking.sweep(
+                self._slots,
+                self._index,
+                self._holes,
+                self._table,
+                self._options,
+                at,
+                until_ns,
+                int(everything),
+                windows,
+                endings,
+                done,
+            )
+            self._keep(windows, endings, done)
+            if done[tracking.WHY] == tracking.FINISHED:
+                return
+
+    def take(self) -> tuple[Rows, Rows]:
+        """Hand out the Windows and Endings finished since the last call."""
+        windows = np.concatenate(self._windows) if self._windows else Windows.empty()
+        endings = np.concatenate(self._endings) if self._endings else Endings.empty()
+        self._windows, self._endings = [], []
+        return windows, endings
+
+    @property
+    def waiting(self) -> int:
+        """How many finished windows wait to be taken."""
+        return sum(map(len, self._windows))
+
+    def _keep(self, windows: Rows, endings: Rows, done: Rows) -> None:
+        if done[tracking.DONE_WINDOWS]:
+            self._windows.append(windows[: done[tracking.DONE_WINDOWS]].copy())
+        if done[tracking.DONE_ENDINGS]:
+            self._endings.append(endings[: done[tracking.DONE_ENDINGS]].copy())
+
+    def _grow(self) -> None:
+        size = min(2 * len(self._slots), int(self._options[tracking.CAPACITY]))
+        slots = np.zeros(size, dtype=tracking.SLOT)
+        slots[: len(self._slots)] = self._slots
+        self._slots = slots
+        if 3 * size > len(self._index):
+            self._index = np.zeros(4 * len(self._index), dtype=np.uint64)
+            tracking.reindex(self._slots, self._index, self._table)

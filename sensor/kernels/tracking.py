@@ -1,0 +1,897 @@
+"""Packets to flows: an open-addressing table of five-tuples, sequence accounting with holes, windows, expiry.
+
+All state lies in arrays that the caller owns and grows. Everything happens in the order of packets and by their time
+alone, so the same packets give the same rows however they were batched. Per direction a flow keeps the seen range of
+stream positions [low, top) and the holes in it; position 0 is the first byte after the SYN.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import types
+
+from sensor.kernels import INT64S, inline, kernel, rows
+from sensor.schema import END_REASONS, WEIRD_BIT, Endings, Packets, Tracks, Windows
+
+# --- one flow of the table -----------------------------------------------------------------------------------------
+SLOT = np.dtype(
+    [
+        ("orig_hi", np.uint64),
+        ("orig_lo", np.uint64),
+        ("resp_hi", np.uint64),
+        ("resp_lo", np.uint64),
+        ("flow", np.int64),
+        ("start_ns", np.int64),
+        ("last_ns", np.int64),
+        # stream positions by direction (0 = by the originator)
+        ("low", np.int64, (2,)),
+        ("top", np.int64, (2,)),
+        ("acked", np.int64, (2,)),
+        ("given_up", np.int64, (2,)),
+        # the window being counted
+        ("window_ns", np.int64),
+        ("first_number", np.int64),
+        ("first_offset", np.int64),
+        ("first_ts_ns", np.int64),
+        ("bytes", np.int64, (2,)),
+        ("payload", np.int64, (2,)),
+        ("retransmitted", np.int64),
+        ("first_input", np.int32),
+        ("packets", np.int32, (2,)),
+        ("duplicates", np.int32),
+        ("syns", np.int32),
+        ("syn_acks", np.int32),
+        ("resets", np.int32),
+        ("fins", np.int32),
+        # list links: least recently used first; holes by direction
+        ("older", np.int32),
+        ("younger", np.int32),
+        ("holes", np.int32, (2,)),
+        ("origin", np.uint32, (2,)),
+        ("weird", np.uint32),
+        ("seen", np.uint32),
+        ("orig_port", np.uint16),
+        ("resp_port", np.uint16),
+        ("vlan", np.uint16),
+        ("ip_version", np.uint8),
+        ("guessed", np.uint8),
+    ],
+    align=True,
+)
+HOLE = np.dtype([("start", np.int64), ("end", np.int64), ("next", np.int32)], align=True)
+# A packet seen lately, to know its copy from a second mirror port.
+RECENT = np.dtype([("print", np.uint64), ("ts_ns", np.int64)], align=True)
+
+# Bits of `seen`; those by direction are shifted left by the direction.
+HAS_ORIGIN, FROM_START, SAW_FIN, SAW_RST, SAW_PACKET, ACKED_SYN = 1, 4, 16, 64, 256, 1024
+SAW_SYN, SAW_SYN_ACK, UP = 1 << 12, 1 << 13, 1 << 14
+
+# --- the table's own numbers, int64[13] -----------------------------------------------------------------------------
+LIVE, NEXT_FLOW, FREE_SLOT, USED_SLOTS, OLDEST, YOUNGEST, FREE_HOLE, USED_HOLES, EVICTED, HOLES_LOST, LATE, SEED, NOW = range(13)
+NONE = -1
+
+# --- options, int64[7] ----------------------------------------------------------------------------------------------
+WINDOW_NS, IDLE_NS, CLOSED_NS, ACTIVE_NS, CAPACITY, PORT, COPY_NS = range(7)
+
+# --- what a call leaves in out_done, int64[4] -------------------------------------------------------------------------
+DONE_PACKETS, DONE_WINDOWS, DONE_ENDINGS, WHY = range(4)
+FINISHED, ROWS_FULL, TABLE_FULL = range(3)
+
+CLOSED_, IDLE_, ACTIVE_, REUSED_, EVICTED_, FLUSHED_ = range(len(END_REASONS))
+HOLES_MERGED = np.uint32(WEIRD_BIT["holes_merged"])
+TIME_BACKWARDS = np.uint32(WEIRD_BIT["time_backwards"])
+# Beyond this many holes in one direction the lowest is given up: bounded work per packet.
+MAX_HOLES = 64
+MASK32 = np.int64(0xFFFFFFFF)
+
+_SLOTS = rows(SLOT)
+_INDEX = types.Array(types.uint64, 1, "C")
+_HOLES = rows(HOLE)
+_RECENT = rows(RECENT)
+_PACKETS = rows(Packets.dtype(), readonly=True)
+_TRACKS = rows(Tracks.dtype())
+_WINDOWS = rows(Windows.dtype())
+_ENDINGS = rows(Endings.dtype())
+
+
+@inline()
+def mix(value):
+    """Spread the bits of a word (the finalizer of splitmix64)."""
+    value ^= value >> np.uint64(30)
+    value *= np.uint64(0xBF58476D1CE4E5B9)
+    value ^= value >> np.uint64(27)
+    value *= np.uint64(0x94D049BB133111EB)
+    value ^= value >> np.uint64(31)
+    return value
+
+
+@inline()
+def end_hash(hi, lo, port, seed):
+    """Hash one end of a flow; the seed keeps strangers from choosing addresses that collide."""
+    return mix(mix(mix(hi ^ seed) ^ lo) + np.uint64(port) * np.uint64(0x9E3779B97F4A7C15))
+
+
+@inline()
+def position_of(seq, origin, near):
+    """Unwrap a sequence number to the stream position nearest to `near`."""
+    delta = (np.int64(seq) - np.int64(origin) - near) & MASK32
+    if delta >= 0x80000000:
+        delta -= 0x100000000
+    return near + delta
+
+
+# --- holes: a list by position in a shared pool ------------------------------------------------------------------------
+@inline()
+def free_hole(table, holes, hole):
+    """Give a hole back to the pool."""
+    holes[hole].next = np.int32(table[FREE_HOLE])
+    table[FREE_HOLE] = hole
+
+
+@inline()
+def new_hole(table, holes, start, end, following):
+    """Take a hole from the pool; NONE when the pool is exhausted."""
+    if table[FREE_HOLE] != NONE:
+        hole = table[FREE_HOLE]
+        table[FREE_HOLE] = np.int64(holes[hole].next)
+    elif table[USED_HOLES] < holes.shape[0]:
+        hole = table[USED_HOLES]
+        table[USED_HOLES] += 1
+    else:
+        return np.int64(NONE)
+    holes[hole].start = start
+    holes[hole].end = end
+    holes[hole].next = np.int32(following)
+    return hole
+
+
+@inline()
+def add_hole(table, holes, slot, way, start, end):
+    """Remember that [start, end) is missing; it lies above all other holes of this direction, or below."""
+    head = np.int64(slot.holes[way])
+    if head == NONE or holes[head].start >= end:
+        hole = new_hole(table, holes, start, end, head)
+        if hole == NONE:
+            slot.given_up[way] += end - start
+            slot.weird |= HOLES_MERGED
+            table[HOLES_LOST] += 1
+        else:
+            slot.holes[way] = np.int32(hole)
+        return
+    count = 1
+    last = head
+    while holes[last].next != NONE:
+        last = np.int64(holes[last].next)
+        count += 1
+    if count >= MAX_HOLES:
+        following = np.int64(holes[head].next)
+        slot.given_up[way] += holes[head].end - holes[head].start
+        slot.weird |= HOLES_MERGED
+        table[HOLES_LOST] += 1
+        free_hole(table, holes, head)
+        slot.holes[way] = np.int32(following)
+    hole = new_hole(table, holes, start, end, NONE)
+    if hole == NONE:
+        slot.given_up[way] += end - start
+        slot.weird |= HOLES_MERGED
+        table[HOLES_LOST] += 1
+    else:
+        holes[last].next = np.int32(hole)
+
+
+@inline()
+def fill_holes(table, holes, slot, way, start, end):
+    """Fill what [start, end) covers of the holes; returns how many bytes of it were missing."""
+    found = np.int64(0)
+    before = np.int64(NONE)
+    hole = np.int64(slot.holes[way])
+    while hole != NONE and holes[hole].start < end:
+        following = np.int64(holes[hole].next)
+        if holes[hole].end <= start:
+            before = hole
+            hole = following
+            continue
+        low = max(holes[hole].start, start)
+        high = min(holes[hole].end, end)
+        left = low > holes[hole].start
+        right = high < holes[hole].end
+        if left and right:
+            upper = new_hole(table, holes, high, holes[hole].end, following)
+            if upper == NONE:
+                # No room to split: the upper part is given up as missing for good.
+                slot.given_up[way] += holes[hole].end - high
+                slot.weird |= HOLES_MERGED
+                table[HOLES_LOST] += 1
+            else:
+                holes[hole].next = np.int32(upper)
+            holes[hole].end = low
+            found += high - low
+            return found
+        found += high - low
+        if left:
+            holes[hole].end = low
+            before = hole
+        elif right:
+            holes[hole].start = high
+            before = hole
+        else:
+            if before == NONE:
+                slot.holes[way] = np.int32(following)
+            else:
+                holes[before].next = np.int32(following)
+            free_hole(table, holes, hole)
+        hole = following
+    return found
+
+
+@inline()
+def drop_holes(table, holes, slot, way):
+    """Give all holes of a direction back; returns the bytes below `acked` that were missing."""
+    missing = np.int64(0)
+    hole = np.int64(slot.holes[way])
+    acked = slot.acked[way]
+    while hole != NONE:
+        following = np.int64(holes[hole].next)
+        if holes[hole].start < acked:
+            missing += min(holes[hole].end, acked) - holes[hole].start
+        free_hole(table, holes, hole)
+        hole = following
+    slot.holes[way] = NONE
+    return missing
+
+
+@inline()
+def account(table, holes, slot, way, start, length):
+    """Account a payload at a stream position; returns how many of its bytes are new."""
+    if length == 0:
+        return np.int64(0)
+    end = start + length
+    low = slot.low[way]
+    top = slot.top[way]
+    fixed = slot.seen & np.uint32(FROM_START << way)
+    new = np.int64(0)
+    if fixed and start < 0:
+        start = np.int64(0)
+        if end <= 0:
+            return new
+    if low == top and not fixed:
+        slot.low[way] = start
+        slot.top[way] = end
+        return length
+    if start < low:
+        if end < low:
+            add_hole(table, holes, slot, way, end, low)
+            new += end - start
+        else:
+            new += low - start
+        slot.low[way] = start
+    inside = max(start, low)
+    if inside < min(end, top):
+        new += fill_holes(table, holes, slot, way, inside, min(end, top))
+    if end > top:
+        if start > top:
+            add_hole(table, holes, slot, way, top, start)
+            new += end - start
+        else:
+            new += end - top
+        slot.top[way] = end
+    return new
+
+
+# --- the table -----------------------------------------------------------------------------------------------------
+@inline()
+def unlink(table, slots, at):
+    """Take a slot out of the list of use."""
+    older = np.int64(slots[at].older)
+    younger = np.int64(slots[at].younger)
+    if older == NONE:
+        table[OLDEST] = younger
+    else:
+        slots[older].younger = np.int32(younger)
+    if younger == NONE:
+        table[YOUNGEST] = older
+    else:
+        slots[younger].older = np.int32(older)
+
+
+@inline()
+def link_last(table, slots, at):
+    """Put a slot at the young end of the list of use."""
+    youngest = table[YOUNGEST]
+    slots[at].older = np.int32(youngest)
+    slots[at].younger = NONE
+    if youngest == NONE:
+        table[OLDEST] = at
+    else:
+        slots[youngest].younger = np.int32(at)
+    table[YOUNGEST] = at
+
+
+@inline()
+def slot_hash(slot, seed):
+    """Hash the five-tuple of a slot; both directions give the same."""
+    return end_hash(slot.orig_hi, slot.orig_lo, slot.orig_port, seed) + end_hash(
+        slot.resp_hi, slot.resp_lo, slot.resp_port, seed
+    )
+
+
+@inline()
+def index_put(index, where, at):
+    """Enter slot `at` under a hash: upper 32 bits of an entry are the hash's, lower 32 are slot + 1."""
+    mask = np.uint64(index.shape[0] - 1)
+    spot = where & mask
+    while index[spot] != 0:
+        spot = (spot + np.uint64(1)) & mask
+    index[spot] = (where & np.uint64(0xFFFFFFFF00000000)) | np.uint64(at + 1)
+
+
+@inline()
+def index_remove(index, slots, where, at, seed):
+    """Take slot `at` out, and move later entries of the run back so that no search ends early."""
+    mask = np.uint64(index.shape[0] - 1)
+    spot = where & mask
+    while (index[spot] & np.uint64(0xFFFFFFFF)) != np.uint64(at + 1):
+        spot = (spot + np.uint64(1)) & mask
+    follow = spot
+    while True:
+        follow = (follow + np.uint64(1)) & mask
+        entry = index[follow]
+        if entry == 0:
+            break
+        home = slot_hash(slots[np.int64(entry & np.uint64(0xFFFFFFFF)) - 1], seed) & mask
+        # Move it if its home does not lie cyclically in (spot, follow].
+        if ((follow - home) & mask) >= ((follow - spot) & mask):
+            index[spot] = entry
+            spot = follow
+    index[spot] = 0
+
+
+@inline()
+def emit_window(slot, out_windows, count):
+    """Write the window being counted as a row, and begin anew."""
+    row = out_windows[count]
+    row.flow = slot.flow
+    row.flow_start_ns = slot.start_ns
+    row.window_start_ns = slot.window_ns
+    row.orig_hi = slot.orig_hi
+    row.orig_lo = slot.orig_lo
+    row.resp_hi = slot.resp_hi
+    row.resp_lo = slot.resp_lo
+    row.orig_bytes = slot.bytes[0]
+    row.resp_bytes = slot.bytes[1]
+    row.orig_payload_bytes = slot.payload[0]
+    row.resp_payload_bytes = slot.payload[1]
+    row.retransmitted_bytes = slot.retransmitted
+    row.first_number = slot.first_number
+    row.first_offset = slot.first_offset
+    row.first_ts_ns = slot.first_ts_ns
+    row.last_ts_ns = slot.last_ns
+    row.first_input = slot.first_input
+    row.orig_packets = slot.packets[0]
+    row.resp_packets = slot.packets[1]
+    row.duplicate_packets = slot.duplicates
+    row.syns = slot.syns
+    row.syn_acks = slot.syn_acks
+    row.resets = slot.resets
+    row.fins = slot.fins
+    row.orig_port = slot.orig_port
+    row.resp_port = slot.resp_port
+    row.vlan = slot.vlan
+    row.ip_version = slot.ip_version
+    row.role_guessed = slot.guessed
+    row.established = np.uint8(1) if slot.seen & np.uint32(UP) else np.uint8(0)
+    clear_window(slot)
+
+
+@inline()
+def clear_window(slot):
+    """Begin a window with nothing counted."""
+    slot.window_ns = NONE
+    slot.bytes[0] = 0
+    slot.bytes[1] = 0
+    slot.payload[0] = 0
+    slot.payload[1] = 0
+    slot.retransmitted = 0
+    slot.packets[0] = 0
+    slot.packets[1] = 0
+    slot.duplicates = 0
+    slot.syns = 0
+    slot.syn_acks = 0
+    slot.resets = 0
+    slot.fins = 0
+
+
+@inline()
+def conn_state(slot):
+    """Say in Zeek's words how the connection went: an index in CONN_STATES."""
+    seen = np.int64(slot.seen)
+    syn = seen & SAW_SYN
+    syn_ack = seen & SAW_SYN_ACK
+    orig_fin = seen & SAW_FIN
+    resp_fin = seen & (SAW_FIN << 1)
+    orig_rst = seen & SAW_RST
+    resp_rst = seen & (SAW_RST << 1)
+    resp_seen = seen & (SAW_PACKET << 1)
+    if not syn and not syn_ack:
+        return 12  # OTH: it was up before we looked
+    if syn and not syn_ack:
+        if resp_rst:
+            return 3 if not orig_fin and not (seen & UP) else 7  # REJ, else RSTR
+        if orig_rst:
+            return 8 if not resp_seen else 6  # RSTOS0, RSTO
+        if orig_fin and resp_fin:
+            return 2
+        if orig_fin:
+            return 10 if not resp_seen else 4  # SH, S2
+        if resp_fin:
+            return 5
+        return 0 if not resp_seen else 12  # S0; else its answer was not seen whole
+    if not syn:
+        if resp_rst:
+            return 9  # RSTRH
+        if resp_fin and not orig_fin:
+            return 11  # SHR
+        if orig_rst:
+            return 6
+        if orig_fin and resp_fin:
+            return 2
+        return 12
+    if resp_rst and not orig_rst:
+        return 7
+    if orig_rst:
+        return 6
+    if orig_fin and resp_fin:
+        return 2  # SF
+    if orig_fin:
+        return 4  # S2
+    if resp_fin:
+        return 5  # S3
+    return 1  # S1
+
+
+@inline()
+def gap_of(table, holes, slot, way):
+    """Return the bytes of a direction that were ACKed but never seen, and free its holes."""
+    missing = drop_holes(table, holes, slot, way) + slot.given_up[way]
+    tail = slot.acked[way] - slot.top[way]
+    # A FIN takes one sequence number; an ACK one beyond the last byte may speak of a FIN that was not seen.
+    if slot.seen & np.uint32(SAW_FIN << way) or tail == 1:
+        tail -= 1
+    if tail > 0:
+        missing += tail
+    return missing
+
+
+@inline()
+def emit_ending(table, holes, slot, reason, out_endings, count):
+    """Write a finished flow as a row, and free its holes."""
+    row = out_endings[count]
+    row.flow = slot.flow
+    row.start_ns = slot.start_ns
+    row.end_ns = slot.last_ns
+    row.orig_hi = slot.orig_hi
+    row.orig_lo = slot.orig_lo
+    row.resp_hi = slot.resp_hi
+    row.resp_lo = slot.resp_lo
+    row.orig_gap_bytes = gap_of(table, holes, slot, 0)
+    row.resp_gap_bytes = gap_of(table, holes, slot, 1)
+    row.weird = slot.weird
+    row.orig_port = slot.orig_port
+    row.resp_port = slot.resp_port
+    row.vlan = slot.vlan
+    row.ip_version = slot.ip_version
+    row.conn_state = conn_state(slot)
+    row.end_reason = reason
+    row.role_guessed = slot.guessed
+
+
+@inline()
+def is_closed(slot):
+    """Return whether the connection is over: a reset, or a FIN from both sides."""
+    seen = np.int64(slot.seen)
+    return (seen & (SAW_RST | SAW_RST << 1)) != 0 or (seen & SAW_FIN and seen & (SAW_FIN << 1))
+
+
+@inline()
+def is_over(slot, now_ns, options):
+    """Return END_REASONS + 1 if by `now_ns` the flow has expired, else 0."""
+    quiet = now_ns - slot.last_ns
+    if is_closed(slot):
+        return CLOSED_ + 1 if quiet > options[CLOSED_NS] else 0
+    return IDLE_ + 1 if quiet > options[IDLE_NS] else 0
+
+
+@inline()
+def end_flow(table, slots, index, holes, at, reason, counts, out_windows, out_endings):
+    """Write the last window and the ending of a flow and free its slot; `counts` is moved on."""
+    slot = slots[at]
+    if slot.window_ns != NONE:
+        emit_window(slot, out_windows, counts[DONE_WINDOWS])
+        counts[DONE_WINDOWS] += 1
+    emit_ending(table, holes, slot, reason, out_endings, counts[DONE_ENDINGS])
+    counts[DONE_ENDINGS] += 1
+    seed = np.uint64(table[SEED])
+    index_remove(index, slots, slot_hash(slot, seed), at, seed)
+    unlink(table, slots, at)
+    slot.younger = np.int32(table[FREE_SLOT])
+    slot.flow = NONE
+    table[FREE_SLOT] = at
+    table[LIVE] -= 1
+
+
+@inline()
+def is_copy(recent, packet, hash_ends, copy_ns):
+    """Return whether the same packet was seen within `copy_ns` (a double mirror), and remember this one.
+
+    TTL, MAC addresses and the IP checksum may differ (a routed hop); everything TCP, and the IP id, must not.
+    """
+    value = mix(hash_ends ^ (np.uint64(packet.seq) << np.uint64(32)) ^ np.uint64(packet.ack))
+    value = mix(
+        value
+        ^ (np.uint64(packet.ip_id) << np.uint64(48))
+        ^ (np.uint64(packet.tcp_checksum) << np.uint64(32))
+        ^ (np.uint64(packet.tcp_window) << np.uint64(16))
+        ^ np.uint64(packet.flags)
+    )
+    # The ends' hash is the same both ways, so say which way.
+    value = mix(value ^ (np.uint64(packet.payload_bytes) << np.uint64(16)) ^ np.uint64(packet.src_port))
+    pair = np.int64(value % np.uint64(recent.shape[0] // 2)) * 2
+    oldest = pair
+    for at in range(pair, pair + 2):
+        if recent[at].print == value and abs(packet.ts_ns - recent[at].ts_ns) <= copy_ns:
+            return True
+        if recent[at].ts_ns < recent[oldest].ts_ns:
+            oldest = at
+    recent[oldest].print = value
+    recent[oldest].ts_ns = packet.ts_ns
+    return False
+
+
+@inline()
+def begin(table, slots, index, packet, where, options):
+    """Give a new flow a slot and the roles that its first packet tells."""
+    if table[FREE_SLOT] != NONE:
+        at = table[FREE_SLOT]
+        table[FREE_SLOT] = np.int64(slots[at].younger)
+    else:
+        at = table[USED_SLOTS]
+        table[USED_SLOTS] += 1
+    slot = slots[at]
+    syn = packet.flags & 0x02 and not packet.flags & 0x04
+    guessed = not syn
+    if syn:
+        from_orig = not packet.flags & 0x10
+    elif packet.dst_port == options[PORT]:
+        from_orig = True
+    else:
+        from_orig = packet.src_port != options[PORT]
+    if from_orig:
+        slot.orig_hi = packet.src_hi
+        slot.orig_lo = packet.src_lo
+        slot.orig_port = packet.src_port
+        slot.resp_hi = packet.dst_hi
+        slot.resp_lo = packet.dst_lo
+        slot.resp_port = packet.dst_port
+    else:
+        slot.orig_hi = packet.dst_hi
+        slot.orig_lo = packet.dst_lo
+        slot.orig_port = packet.dst_port
+        slot.resp_hi = packet.src_hi
+        slot.resp_lo = packet.src_lo
+        slot.resp_port = packet.src_port
+    slot.flow = table[NEXT_FLOW]
+    table[NEXT_FLOW] += 1
+    slot.start_ns = packet.ts_ns
+    slot.last_ns = packet.ts_ns
+    for way in range(2):
+        slot.low[way] = 0
+        slot.top[way] = 0
+        slot.acked[way] = 0
+        slot.given_up[way] = 0
+        slot.holes[way] = NONE
+        slot.origin[way] = 0
+    slot.weird = 0
+    slot.seen = 0
+    slot.vlan = packet.vlan
+    slot.ip_version = packet.ip_version
+    slot.guessed = np.uint8(1) if guessed else np.uint8(0)
+    clear_window(slot)
+    index_put(index, where, at)
+    link_last(table, slots, at)
+    table[LIVE] += 1
+    return at
+
+
+@inline()
+def rebase(holes, slot, way, base):
+    """Shift all positions of a direction so that `base` becomes 0."""
+    slot.low[way] -= base
+    slot.top[way] -= base
+    slot.acked[way] -= base
+    hole = np.int64(slot.holes[way])
+    while hole != NONE:
+        holes[hole].start -= base
+        holes[hole].end -= base
+        hole = np.int64(holes[hole].next)
+
+
+@inline()
+def set_start(table, holes, slot, way, seq):
+    """Take a SYN's sequence number as the start of a direction's stream."""
+    origin = np.uint32((np.int64(seq) + 1) & MASK32)
+    if slot.seen & np.uint32(FROM_START << way):
+        return
+    if slot.seen & np.uint32(HAS_ORIGIN << way):
+        base = position_of(origin, slot.origin[way], slot.low[way])
+        rebase(holes, slot, way, base)
+        if slot.low[way] < slot.top[way] and slot.low[way] > 0:
+            add_hole(table, holes, slot, way, np.int64(0), slot.low[way])
+        slot.low[way] = 0
+        slot.top[way] = max(slot.top[way], np.int64(0))
+    slot.origin[way] = origin
+    slot.seen |= np.uint32((HAS_ORIGIN | FROM_START) << way)
+
+
+@inline()
+def starts_anew(slot, packet, way):
+    """Return whether a SYN without ACK on a known five-tuple begins another connection."""
+    if way == 1:
+        # The responder opens towards the originator: another connection, if the old one is over or was a guess.
+        return is_closed(slot) or not slot.seen & np.uint32(SAW_SYN | SAW_SYN_ACK)
+    origin = np.uint32((np.int64(packet.seq) + 1) & MASK32)
+    if slot.seen & np.uint32(FROM_START):
+        return origin != slot.origin[0]
+    if slot.seen & np.uint32(HAS_ORIGIN):
+        # Packets overtook their SYN, or an older connection was met in its middle.
+        return position_of(origin, slot.origin[0], slot.low[0]) != slot.low[0]
+    return False
+
+
+@kernel(
+    types.void(
+        _PACKETS, _SLOTS, _INDEX, _HOLES, _RECENT, INT64S, INT64S, _TRACKS, _WINDOWS, _ENDINGS, INT64S
+    )
+)
+def track(packets, slots, index, holes, recent, table, options, out_tracks, out_windows, out_endings, out_done):
+    """Put packets, in time order, into their flows.
+
+    Parameters
+    ----------
+    packets : Packets[P]
+        Starts at out_done[DONE_PACKETS].
+    slots : SLOT[S]; index : uint64[power of two > 2 S]; holes : HOLE[H]; recent : RECENT[even]
+    table : int64[13]
+    options : int64[7]
+    out_tracks : Tracks[P]
+    out_windows, out_endings : Windows[W], Endings[E]
+        Rows of windows and flows that ended before a packet of these.
+    out_done : int64[4]
+        Packets done and rows written; WHY: FINISHED, ROWS_FULL (take the rows, call again) or TABLE_FULL (give more slots).
+    """
+    window_ns = options[WINDOW_NS]
+    seed = np.uint64(table[SEED])
+    mask = np.uint64(index.shape[0] - 1)
+    at_packet = out_done[DONE_PACKETS]
+    out_done[DONE_WINDOWS] = 0
+    out_done[DONE_ENDINGS] = 0
+    out_done[WHY] = FINISHED
+    while at_packet < packets.shape[0]:
+        # One packet ends at most two flows and fills at most three windows.
+        if out_done[DONE_WINDOWS] + 4 > out_windows.shape[0] or out_done[DONE_ENDINGS] + 3 > out_endings.shape[0]:
+            out_done[WHY] = ROWS_FULL
+            break
+        packet = packets[at_packet]
+        where = end_hash(packet.src_hi, packet.src_lo, packet.src_port, seed) + end_hash(
+            packet.dst_hi, packet.dst_lo, packet.dst_port, seed
+        )
+        # --- find the flow
+        at = np.int64(NONE)
+        way = 0
+        spot = where & mask
+        while index[spot] != 0:
+            entry = index[spot]
+            if (entry ^ where) >> np.uint64(32) == 0:
+                candidate = np.int64(entry & np.uint64(0xFFFFFFFF)) - 1
+                slot = slots[candidate]
+                if (
+                    slot.orig_hi == packet.src_hi
+                    and slot.orig_lo == packet.src_lo
+                    and slot.orig_port == packet.src_port
+                    and slot.resp_hi == packet.dst_hi
+                    and slot.resp_lo == packet.dst_lo
+                    and slot.resp_port == packet.dst_port
+                ):
+                    at = candidate
+                    way = 0
+                    break
+                if (
+                    slot.orig_hi == packet.dst_hi
+                    and slot.orig_lo == packet.dst_lo
+                    and slot.orig_port == packet.dst_port
+                    and slot.resp_hi == packet.src_hi
+                    and slot.resp_lo == packet.src_lo
+                    and slot.resp_port == packet.src_port
+                ):
+                    at = candidate
+                    way = 1
+                    break
+            spot = (spot + np.uint64(1)) & mask
+        # --- has it ended meanwhile?
+        plain_syn = (packet.flags & 0x16) == 0x02
+        if at != NONE:
+            reason = is_over(slots[at], packet.ts_ns, options)
+            if reason == 0 and plain_syn and starts_anew(slots[at], packet, way):
+                reason = REUSED_ + 1
+            if reason != 0:
+                end_flow(table, slots, index, holes, at, reason - 1, out_done, out_windows, out_endings)
+                at = np.int64(NONE)
+        if at == NONE:
+            if table[LIVE] >= options[CAPACITY]:
+                oldest = table[OLDEST]
+                over = is_over(slots[oldest], packet.ts_ns, options)
+                if over == 0:
+                    table[EVICTED] += 1
+                    over = EVICTED_ + 1
+                end_flow(table, slots, index, holes, oldest, over - 1, out_done, out_windows, out_endings)
+            if table[FREE_SLOT] == NONE and table[USED_SLOTS] >= slots.shape[0]:
+                out_done[WHY] = TABLE_FULL
+                break
+            at = begin(table, slots, index, packet, where, options)
+            slot = slots[at]
+            way = 0 if slot.orig_hi == packet.src_hi and slot.orig_lo == packet.src_lo and slot.orig_port == packet.src_port else 1
+        else:
+            slot = slots[at]
+            if table[YOUNGEST] != at:
+                unlink(table, slots, at)
+                link_last(table, slots, at)
+            if packet.ts_ns - slot.start_ns >= options[ACTIVE_NS] and packet.ts_ns >= slot.last_ns:
+                # A very long flow is told in parts; what is known of its streams lives on.
+                if slot.window_ns != NONE:
+                    emit_window(slot, out_windows, out_done[DONE_WINDOWS])
+                    out_done[DONE_WINDOWS] += 1
+                emit_ending(table, holes, slot, ACTIVE_, out_endings, out_done[DONE_ENDINGS])
+                out_done[DONE_ENDINGS] += 1
+                slot.flow = table[NEXT_FLOW]
+                table[NEXT_FLOW] += 1
+                slot.start_ns = packet.ts_ns
+                for side in range(2):
+                    slot.given_up[side] = 0
+                    slot.top[side] = max(slot.top[side], slot.acked[side])
+                slot.weird = 0
+        # --- the window
+        if packet.ts_ns < slot.last_ns:
+            table[LATE] += 1
+            slot.weird |= TIME_BACKWARDS
+        start = packet.ts_ns // window_ns * window_ns
+        if slot.window_ns != start:
+            if slot.window_ns != NONE:
+                emit_window(slot, out_windows, out_done[DONE_WINDOWS])
+                out_done[DONE_WINDOWS] += 1
+            slot.window_ns = start
+            slot.first_number = packet.number
+            slot.first_offset = packet.offset
+            slot.first_ts_ns = packet.ts_ns
+            slot.first_input = packet.input
+        slot.start_ns = min(slot.start_ns, packet.ts_ns)
+        slot.last_ns = max(slot.last_ns, packet.ts_ns)
+        table[NOW] = max(table[NOW], packet.ts_ns)
+        slot.weird |= packet.weird
+        track_row = out_tracks[at_packet]
+        track_row.flow = slot.flow
+        track_row.slot = at
+        track_row.from_resp = np.uint8(way)
+        track_row.new_bytes = 0
+        track_row.position = 0
+        track_row.duplicate = 0
+        at_packet += 1
+        if is_copy(recent, packet, where, options[COPY_NS]):
+            slot.duplicates += 1
+            track_row.duplicate = 1
+            continue
+        # --- what the flags say
+        other = 1 - way
+        flags = packet.flags
+        first_of_way = not slot.seen & np.uint32(SAW_PACKET << way)
+        slot.seen |= np.uint32(SAW_PACKET << way)
+        if flags & 0x02 and not flags & 0x04:
+            set_start(table, holes, slot, way, packet.seq)
+            if flags & 0x10:
+                if way == 1:
+                    slot.syn_acks += 1
+                    slot.seen |= np.uint32(SAW_SYN_ACK)
+                else:
+                    slot.seen |= np.uint32(UP)  # both sides opened at once
+            elif way == 0:
+                slot.syns += 1
+                slot.seen |= np.uint32(SAW_SYN)
+        elif not flags & 0x04:
+            # Anything after the SYNs that comes from the originator, or carries payload, shows that it is up.
+            if way == 0 and (slot.seen & np.uint32(SAW_SYN_ACK) or not slot.seen & np.uint32(SAW_SYN)):
+                slot.seen |= np.uint32(UP)
+            elif packet.payload_bytes > 0 or way == 1:
+                slot.seen |= np.uint32(UP)
+        if flags & 0x01:
+            slot.fins += 1
+            slot.seen |= np.uint32(SAW_FIN << way)
+        if flags & 0x04:
+            slot.resets += 1
+            slot.seen |= np.uint32(SAW_RST << way)
+        # --- where the bytes lie in the stream
+        payload = np.int64(packet.payload_bytes)
+        if not slot.seen & np.uint32(HAS_ORIGIN << way) and (not flags & 0x04 or payload > 0):
+            slot.origin[way] = packet.seq
+            slot.seen |= np.uint32(HAS_ORIGIN << way)
+        if flags & 0x10 and not flags & 0x04:
+            if not slot.seen & np.uint32(HAS_ORIGIN << other):
+                slot.origin[other] = packet.ack
+                slot.seen |= np.uint32(HAS_ORIGIN << other)
+            acked = position_of(packet.ack, slot.origin[other], max(slot.top[other], slot.acked[other]))
+            slot.acked[other] = max(slot.acked[other], acked)
+        new = np.int64(0)
+        if payload > 0:
+            seq = packet.seq
+            if flags & 0x02:
+                seq = np.uint32((np.int64(seq) + 1) & MASK32)
+            position = position_of(seq, slot.origin[way], slot.top[way])
+            if flags & 0x04:
+                new = np.int64(0)  # text in a reset is a reason, not a part of the stream
+            else:
+                new = account(table, holes, slot, way, position, payload)
+            track_row.position = position
+        track_row.new_bytes = np.int32(new)
+        track_row.from_start = np.uint8(1) if slot.seen & np.uint32(FROM_START << way) else np.uint8(0)
+        slot.packets[way] += 1
+        slot.bytes[way] += packet.ip_bytes
+        slot.payload[way] += new
+        slot.retransmitted += payload - new
+    out_done[DONE_PACKETS] = at_packet
+
+
+@kernel(
+    types.int64(_SLOTS, _INDEX, _HOLES, INT64S, INT64S, types.int64, types.int64, types.int64, _WINDOWS, _ENDINGS, INT64S)
+)
+def sweep(slots, index, holes, table, options, at, until_ns, everything, out_windows, out_endings, out_done):
+    """Write the windows that ended by `until_ns`, and end the flows that have expired by then (or all).
+
+    Parameters
+    ----------
+    at : int
+        Slot to go on from.
+    until_ns : int
+        Start of the first window that is still open.
+    everything : int
+        1 ends every flow.
+
+    Returns
+    -------
+    int
+        Slot to go on from when the rows were full (WHY = ROWS_FULL); else the end of the table.
+    """
+    out_done[DONE_WINDOWS] = 0
+    out_done[DONE_ENDINGS] = 0
+    out_done[WHY] = FINISHED
+    while at < table[USED_SLOTS]:
+        if out_done[DONE_WINDOWS] + 2 > out_windows.shape[0] or out_done[DONE_ENDINGS] + 2 > out_endings.shape[0]:
+            out_done[WHY] = ROWS_FULL
+            return at
+        slot = slots[at]
+        if slot.flow != NONE:
+            reason = is_over(slot, until_ns, options)
+            if reason == 0 and everything:
+                reason = CLOSED_ + 1 if is_closed(slot) else FLUSHED_ + 1
+            if reason != 0:
+                end_flow(table, slots, index, holes, at, reason - 1, out_done, out_windows, out_endings)
+            elif slot.window_ns != NONE and slot.window_ns < until_ns:
+                emit_window(slot, out_windows, out_done[DONE_WINDOWS])
+                out_done[DONE_WINDOWS] += 1
+        at += 1
+    return at
+
+
+@kernel(types.void(_SLOTS, _INDEX, INT64S))
+def reindex(slots, index, table):
+    """Fill a fresh index with the living slots."""
+    seed = np.uint64(table[SEED])
+    for at in range(table[USED_SLOTS]):
+        if slots[at].flow != NONE:
+            index_put(index, slot_hash(slots[at], seed), at)
