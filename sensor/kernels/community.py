@@ -7,8 +7,9 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, types
+from numba import types
 
+from sensor.kernels import kernel
 from sensor.wire import IPPROTO_TCP
 
 COMMUNITY_TEXT: Final = 30  # "1:" and 28 characters of base64
@@ -25,11 +26,7 @@ _PORTS = types.Array(types.uint16, 1, "C", readonly=True)
 _TEXT = types.Array(types.uint8, 1, "C")
 
 
-@njit(
-    types.int64(_WORDS, _WORDS, _PORTS, _WORDS, _WORDS, _PORTS, types.int64, _TEXT),
-    nogil=True,
-    cache=True,
-)
+@kernel(types.int64(_WORDS, _WORDS, _PORTS, _WORDS, _WORDS, _PORTS, types.int64, _TEXT))
 def community_ids(  # noqa: PLR0913, PLR0917 - a flow key has six columns
     orig_hi: Words,
     orig_lo: Words,

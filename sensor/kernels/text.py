@@ -8,7 +8,9 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, types
+from numba import types
+
+from sensor.kernels import kernel
 
 ADDRESS_TEXT_MAX: Final = 39  # eight groups of four digits and seven colons (RFC 4291, section 2.2)
 GUID_TEXT: Final = 36  # RFC 9562, section 4
@@ -29,7 +31,7 @@ _TEXT = types.Array(types.uint8, 1, "C")
 _OFFSETS = types.Array(types.int64, 1, "C")
 
 
-@njit(types.int64(_WORDS, _WORDS, _TEXT, _OFFSETS), nogil=True, cache=True)
+@kernel(types.int64(_WORDS, _WORDS, _TEXT, _OFFSETS))
 def addresses(hi: Words, lo: Words, out_text: Text, out_offsets: Offsets) -> int:
     """Write each address as people write it: dotted if IPv4-mapped, else canonical IPv6.
 
@@ -116,7 +118,7 @@ def addresses(hi: Words, lo: Words, out_text: Text, out_offsets: Offsets) -> int
     return end
 
 
-@njit(types.int64(_RAW, _FLAGS, _TEXT, _OFFSETS), nogil=True, cache=True)
+@kernel(types.int64(_RAW, _FLAGS, _TEXT, _OFFSETS))
 def hexes(raw: Raw, present: Flags, out_text: Text, out_offsets: Offsets) -> int:
     """Write each content name (or any fixed-size bytes) as lower-case hex, and nothing where there is none.
 
@@ -153,7 +155,7 @@ def hexes(raw: Raw, present: Flags, out_text: Text, out_offsets: Offsets) -> int
     return end
 
 
-@njit(types.int64(_RAW, _FLAGS, _TEXT, _OFFSETS), nogil=True, cache=True)
+@kernel(types.int64(_RAW, _FLAGS, _TEXT, _OFFSETS))
 def guids(raw: Raw, present: Flags, out_text: Text, out_offsets: Offsets) -> int:
     """Write each peer id as UUID text, reading the 16 bytes in Windows memory order, and nothing where there is none.
 

@@ -1,0 +1,410 @@
+"""Frames to packets, the slow lane: frame by frame, with dpkt's headers, for any frame the kernels set aside.
+
+What a packet row *is* stands here; the fast lane gives the same rows, and the tests hold both against each other.
+
+**Which frames.** TCP over IPv4 or IPv6 over: Ethernet (II, or LLC/SNAP), Linux cooked v1 and v2, raw IP, BSD null and
+loop in either byte order, PPP; below at most 8 VLAN tags (802.1Q, 802.1ad, 0x9100), MPLS labels and a PPPoE session;
+IPv6 behind hop-by-hop, routing, destination, authentication and fragment headers. Nothing is taken out of tunnels above
+IP. The quoted packet in an ICMP error is not a packet. Everything else is silently not ours.
+
+**Lengths** come from the IP header; what follows in the frame is padding. A total length of 0 (IPv6: payload length 0)
+means segmentation offload: `tso_length`, and the frame's length on the wire is used. A length beyond the frame on the
+wire is `bad_ip_length`, and the frame's length is used. A length too short for IP and TCP header is `bad_ip_length`
+without a row, and so are an IPv4 header length below 20 and a frame that ends, on the wire, inside its IP header.
+`ip_bytes` counts the IP header, IPv6's too.
+
+**Cut captures.** Without the whole 20 bytes of fixed TCP header there is no row: `cut_headers`. With them, but with
+options cut, the row stays, carries `cut_headers`, and has nothing captured. `payload_at` is where the payload starts,
+or the end of the captured bytes where that comes first.
+
+**TCP.** A data offset below 20 bytes or beyond the IP payload is `bad_tcp_offset` without a row. `ack` is 0 without
+the ACK flag. `flags` is the low byte. Checksums are never judged.
+
+**Fragments.** Of a fragmented packet only a first fragment with the whole TCP header gives a row, with its own share of
+the payload, marked `ip_fragment`; other fragments are counted as `ip_fragment`. An IPv6 fragment header on a whole
+packet (offset 0, no more to come) is no fragment.
+
+**VLAN.** `vlan` is the id of the outermost tag, `vlan_inner` that of the next; a priority tag (id 0) counts as a tag.
+
+**Weird bits.** Each frame has one word of them, with or without a row. Without a row a frame gets bits only while it
+may still be TCP on the watched port: what is known to be another protocol or port is not ours to judge.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from dpkt.ethernet import MPLSlabel, VLANtag8021Q
+from dpkt.ip import IP
+from dpkt.sll import SLL
+from dpkt.sll2 import SLL2
+from dpkt.tcp import TCP
+
+from sensor import wire
+from sensor.schema import WEIRD_BIT, Bytes, Packets, Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+VLAN_TAGS_MAX: Final = 8
+MPLS_LABELS_MAX: Final = 16
+
+_VLANS: Final = (wire.ETHERTYPE_VLAN, wire.ETHERTYPE_QINQ, wire.ETHERTYPE_QINQ_OLD)
+_MPLS: Final = (0x8847, 0x8848)  # RFC 5332
+_PPPOE_SESSION: Final = 0x8864  # RFC 2516
+_LENGTH_MAX: Final = 1500  # IEEE 802.3: up to here the type field is a length
+_SNAP: Final = b"\xaa\xaa\x03\x00\x00\x00"  # RFC 1042
+_PPP_TYPES: Final = {0x0021: wire.ETHERTYPE_IPV4, 0x0057: wire.ETHERTYPE_IPV6}  # RFC 1332, RFC 5072
+_AF_INET: Final = 2
+_AF_INET6: Final = (10, 23, 24, 28, 30)  # Linux, Windows, NetBSD and OpenBSD, FreeBSD, Darwin
+_HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION = 0, 43, 44, 51, 60  # RFC 8200, RFC 4302
+_EXTENSIONS: Final = (_HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION)
+_MAPPED: Final = 0xFFFF << 32
+_LOW: Final = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Dissection:
+    """What the slow lane made of some frames.
+
+    `packets` are Packets rows in the order of the frames, `frame` is the index of each one's frame, `weird` has the
+    bits of every frame, also of those without a row.
+    """
+
+    packets: Rows
+    frame: npt.NDArray[np.int64]
+    weird: npt.NDArray[np.uint32]
+
+
+def dissect(frames: Rows, data: Bytes, port: int = wire.DO_PORT) -> Dissection:
+    """Return the TCP packets on the watched port among some frames.
+
+    Parameters
+    ----------
+    frames : Frames[F]
+        The frames.
+    data : uint8[:]
+        The bytes they lie in.
+    port : int
+        The watched TCP port, on either side; 0 for all.
+
+    Returns
+    -------
+    Dissection
+        P packets, P <= F.
+
+    Raises
+    ------
+    nothing
+
+    References
+    ----------
+    RFC 791, RFC 8200, RFC 9293; https://www.tcpdump.org/linktypes.html.
+    """
+    packets = Packets.empty(frames.size)
+    frame_of = np.empty(frames.size, dtype=np.int64)
+    weird = np.zeros(frames.size, dtype=np.uint32)
+    count = 0
+    for at in range(frames.size):
+        source, row = frames[at], packets[count]
+        frame = _Frame.of(source, data)
+        try:
+            _fill(row, frame, port)
+        except _NoPacketError as reason:
+            weird[at] = reason.weird
+            packets[count : count + 1] = np.zeros(1, dtype=packets.dtype)
+            continue
+        weird[at] = row["weird"]
+        frame_of[count] = at
+        for name in ("ts_ns", "number", "offset", "input"):
+            row[name] = source[name]
+        row["wire_bytes"] = frame.wire
+        row["payload_at"] += source["at"]
+        count += 1
+    return Dissection(packets[:count], frame_of[:count], weird)
+
+
+class _NoPacketError(Exception):
+    """A frame gives no row; `weird` says what is odd about that."""
+
+    def __init__(self, *names: str, weird: int = 0) -> None:
+        super().__init__(*names)
+        self.weird = weird
+        for name in names:
+            self.weird |= WEIRD_BIT[name]
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The captured bytes of one frame, its length on the wire, and its link type."""
+
+    raw: bytes
+    wire: int
+    link_type: int
+
+    @classmethod
+    def of(cls, frame: np.void, data: Bytes) -> _Frame:
+        start, size = int(frame["at"]), int(frame["captured_bytes"])
+        return cls(data[start : start + size].tobytes(), max(int(frame["wire_bytes"]), size), int(frame["link_type"]))
+
+    def take(self, at: int, size: int, *short: str) -> bytes:
+        """Return bytes of a header; without them all the frame is cut, or as `short` says if the wire had no more."""
+        if at + size <= len(self.raw):
+            return self.raw[at : at + size]
+        raise _NoPacketError(*(("cut_headers",) if at + size <= self.wire else short))
+
+
+@dataclass(slots=True)
+class _Network:
+    """An IP packet: where it lies, its length by its header, where its payload begins, and what was odd."""
+
+    at: int
+    version: int
+    length: int = 0
+    payload_at: int = 0
+    weird: int = 0
+
+    @property
+    def end(self) -> int:
+        return self.at + self.length
+
+
+def _fill(row: np.void, frame: _Frame, port: int) -> None:
+    start = _LINKS.get(frame.link_type)
+    if start is None:
+        raise _NoPacketError
+    at, vlans, version = _unwrap(frame, *start(frame))
+    network = _Network(at, version)
+    if version == 4:  # noqa: PLR2004 - the version field
+        _ipv4(row, frame, network)
+    else:
+        _ipv6(row, frame, network)
+    _tcp(row, frame, network, port)
+    row["vlan"], row["vlan_inner"] = (*vlans, 0, 0)[:2]
+    row["ip_version"] = version
+    row["ip_bytes"] = network.length
+
+
+# --- the link layer: each returns the EtherType and where what it names begins ------------------------------------
+def _ethernet(frame: _Frame) -> tuple[int, int]:
+    return _u16(frame.take(0, 14), 12), 14
+
+
+def _sll(frame: _Frame) -> tuple[int, int]:
+    return SLL(frame.take(0, 16)).ethtype, 16
+
+
+def _sll2(frame: _Frame) -> tuple[int, int]:
+    return SLL2(frame.take(0, 20)).ethtype, 20
+
+
+def _raw(frame: _Frame) -> tuple[int, int]:
+    return _by_version(frame, 0), 0
+
+
+def _raw4(_: _Frame) -> tuple[int, int]:
+    return wire.ETHERTYPE_IPV4, 0
+
+
+def _raw6(_: _Frame) -> tuple[int, int]:
+    return wire.ETHERTYPE_IPV6, 0
+
+
+def _null(frame: _Frame) -> tuple[int, int]:
+    head = frame.take(0, 4)
+    family = min(struct.unpack("<I", head)[0], struct.unpack(">I", head)[0])  # the writer's byte order is not told
+    if family == _AF_INET:
+        return wire.ETHERTYPE_IPV4, 4
+    if family in _AF_INET6:
+        return wire.ETHERTYPE_IPV6, 4
+    raise _NoPacketError
+
+
+def _ppp(frame: _Frame) -> tuple[int, int]:
+    # RFC 1662: address and control may be compressed away
+    return _ppp_protocol(frame, 2 if frame.take(0, 2) == b"\xff\x03" else 0)
+
+
+def _ppp_protocol(frame: _Frame, at: int) -> tuple[int, int]:
+    first = frame.take(at, 1)[0]
+    # RFC 1661, section 6.5: an odd first byte is a whole protocol number
+    number, size = (first, 1) if first & 1 else (_u16(frame.take(at, 2), 0), 2)
+    if number not in _PPP_TYPES:
+        raise _NoPacketError
+    return _PPP_TYPES[number], at + size
+
+
+def _by_version(frame: _Frame, at: int) -> int:
+    version = frame.take(at, 1)[0] >> 4
+    found = {4: wire.ETHERTYPE_IPV4, 6: wire.ETHERTYPE_IPV6}.get(version)
+    if found is None:
+        raise _NoPacketError
+    return found
+
+
+_LINKS: Final[dict[int, Callable[[_Frame], tuple[int, int]]]] = {
+    wire.LINKTYPE_NULL: _null,
+    wire.LINKTYPE_ETHERNET: _ethernet,
+    9: _ppp,
+    12: _raw,  # DLT_RAW of most systems, written by mistake for LINKTYPE_RAW
+    14: _raw,  # the same on OpenBSD
+    wire.LINKTYPE_RAW: _raw,
+    wire.LINKTYPE_LOOP: _null,
+    wire.LINKTYPE_SLL: _sll,
+    wire.LINKTYPE_IPV4: _raw4,
+    wire.LINKTYPE_IPV6: _raw6,
+    wire.LINKTYPE_SLL2: _sll2,
+}
+
+
+def _unwrap(frame: _Frame, ethertype: int, at: int) -> tuple[int, list[int], int]:
+    """Return where the IP header begins, the VLAN ids from the outermost on, and the IP version."""
+    vlans: list[int] = []
+    while ethertype not in (wire.ETHERTYPE_IPV4, wire.ETHERTYPE_IPV6):
+        if ethertype in _VLANS:
+            tag = VLANtag8021Q(frame.take(at, 4))
+            vlans.append(tag.id)
+            if len(vlans) > VLAN_TAGS_MAX:
+                raise _NoPacketError
+            ethertype, at = tag.type, at + 4
+        elif ethertype in _MPLS:
+            at = _labels(frame, at)
+            ethertype = _by_version(frame, at)
+        elif ethertype == _PPPOE_SESSION:
+            frame.take(at, 6)
+            ethertype, at = _ppp_protocol(frame, at + 6)
+        elif ethertype <= _LENGTH_MAX and frame.link_type == wire.LINKTYPE_ETHERNET:
+            head = frame.take(at, 8)
+            if not head.startswith(_SNAP) or _u16(head, 6) <= _LENGTH_MAX:
+                raise _NoPacketError
+            ethertype, at = _u16(head, 6), at + 8
+        else:
+            raise _NoPacketError
+    return at, vlans, 4 if ethertype == wire.ETHERTYPE_IPV4 else 6
+
+
+def _labels(frame: _Frame, at: int) -> int:
+    for _ in range(MPLS_LABELS_MAX):
+        label = MPLSlabel(frame.take(at, 4))
+        at += 4
+        if label.s:
+            return at
+    raise _NoPacketError
+
+
+# --- IP -----------------------------------------------------------------------------------------------------------
+def _ipv4(row: np.void, frame: _Frame, network: _Network) -> None:
+    head = frame.take(network.at, 20, "bad_ip_length")
+    header = (head[0] & 15) * 4
+    if head[0] >> 4 != 4 or head[9] != wire.IPPROTO_TCP:  # noqa: PLR2004 - the version field
+        raise _NoPacketError
+    if header < 20:  # noqa: PLR2004 - RFC 791: five words
+        raise _NoPacketError("bad_ip_length")
+    ip = IP(head)
+    if ip.offset:
+        raise _NoPacketError("ip_fragment")
+    if ip.mf:
+        network.weird |= WEIRD_BIT["ip_fragment"]
+    _set_length(frame, network, ip.len)
+    network.payload_at = network.at + header
+    row["src_lo"] = _MAPPED | int.from_bytes(ip.src, "big")
+    row["dst_lo"] = _MAPPED | int.from_bytes(ip.dst, "big")
+    row["ip_id"] = ip.id
+    row["ttl"] = ip.ttl
+
+
+def _ipv6(row: np.void, frame: _Frame, network: _Network) -> None:
+    # By hand: dpkt's IP6 wants the whole chain of extension headers and cuts the payload by its own idea of a length.
+    head = frame.take(network.at, 40, "bad_ip_length")
+    word, length, following, hops, src, dst = struct.unpack(">IHBB16s16s", head)
+    if word >> 28 != 6:  # noqa: PLR2004 - the version field
+        raise _NoPacketError
+    if following != wire.IPPROTO_TCP and following not in _EXTENSIONS:
+        raise _NoPacketError
+    _set_length(frame, network, length and length + 40)
+    _skip_extensions(frame, network, following)
+    for side, address in (("src", src), ("dst", dst)):
+        value = int.from_bytes(address, "big")
+        row[f"{side}_hi"] = value >> 64
+        row[f"{side}_lo"] = value & _LOW
+    row["ttl"] = hops
+
+
+def _set_length(frame: _Frame, network: _Network, told: int) -> None:
+    there = frame.wire - network.at
+    if told == 0:
+        network.weird |= WEIRD_BIT["tso_length"]
+    elif told > there:
+        network.weird |= WEIRD_BIT["bad_ip_length"]
+    network.length = min(told or there, there)
+
+
+def _skip_extensions(frame: _Frame, network: _Network, following: int) -> None:
+    at = network.at + 40
+    while following != wire.IPPROTO_TCP:
+        if following not in _EXTENSIONS:
+            raise _NoPacketError
+        if at + 8 > network.end:
+            raise _NoPacketError("bad_ip_length", weird=network.weird)
+        if at + 8 > len(frame.raw):
+            raise _NoPacketError("cut_headers", weird=network.weird)
+        kind, (following, size) = following, frame.raw[at : at + 2]
+        if kind == _FRAGMENT:
+            _note_fragment(network, _u16(frame.raw, at + 2), following)
+            at += 8
+        elif kind == _AUTHENTICATION:
+            at += (size + 2) * 4
+        else:
+            at += (size + 1) * 8
+    network.payload_at = at
+
+
+def _note_fragment(network: _Network, field: int, following: int) -> None:
+    offset, more = field >> 3, field & 1
+    if offset:
+        ours = following == wire.IPPROTO_TCP or following in _EXTENSIONS
+        raise _NoPacketError(*(("ip_fragment",) if ours else ()), weird=network.weird if ours else 0)
+    if more:
+        network.weird |= WEIRD_BIT["ip_fragment"]
+
+
+# --- TCP ----------------------------------------------------------------------------------------------------------
+def _tcp(row: np.void, frame: _Frame, network: _Network, port: int) -> None:
+    at = network.payload_at
+    part = network.weird & WEIRD_BIT["ip_fragment"]  # its header may lie in the next fragment
+    if at + 20 > network.end:
+        raise _NoPacketError(*(() if part else ("bad_ip_length",)), weird=network.weird)
+    if port and len(frame.raw) >= at + 4 and port not in struct.unpack_from(">HH", frame.raw, at):
+        raise _NoPacketError
+    if len(frame.raw) < at + 20:
+        raise _NoPacketError("cut_headers", weird=network.weird)
+    header = (frame.raw[at + 12] >> 4) * 4
+    if header < 20:  # noqa: PLR2004 - RFC 9293: five words
+        raise _NoPacketError("bad_tcp_offset", weird=network.weird)
+    if at + header > network.end:
+        raise _NoPacketError(*(() if part else ("bad_tcp_offset",)), weird=network.weird)
+    if at + header > len(frame.raw):
+        network.weird |= WEIRD_BIT["cut_headers"]
+    payload_bytes = network.end - at - header
+    row["payload_at"] = min(at + header, len(frame.raw))
+    row["payload_bytes"] = payload_bytes
+    row["payload_captured"] = max(min(len(frame.raw) - at - header, payload_bytes), 0)
+    row["weird"] = network.weird
+    _tcp_fields(row, TCP(frame.raw[at : at + 20]))
+
+
+def _tcp_fields(row: np.void, tcp: Any) -> None:
+    row["src_port"], row["dst_port"] = tcp.sport, tcp.dport
+    row["seq"] = tcp.seq
+    row["flags"] = tcp.flags & 0xFF
+    row["ack"] = tcp.ack if tcp.flags & wire.ACK else 0
+    row["tcp_window"] = tcp.win
+    row["tcp_checksum"] = tcp.sum
+
+
+def _u16(raw: bytes, at: int) -> int:
+    return int.from_bytes(raw[at : at + 2], "big")
