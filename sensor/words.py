@@ -90,6 +90,18 @@ def span(first_ns: int, last_ns: int, timezone: str = "UTC") -> str:
     return f"{start} {name}" if end == first.strftime(clock) else f"{start}-{end} {name}"
 
 
+def when(incident: Incident, timezone: str) -> str:
+    """Return an incident's time at its site, and its start in UTC: `Tue 2026-03-10 13:00-13:01 CET (12:00 UTC)`.
+
+    Raises
+    ------
+    nothing
+    """
+    local = span(incident.first_seen_ns, incident.last_seen_ns, timezone)
+    start = datetime.fromtimestamp(incident.first_seen_ns // _NS, UTC)
+    return local if local.endswith(" UTC") else f"{local} ({start:%H:%M} UTC)"
+
+
 def visible(text: str) -> str:
     r"""Return text that cannot move a cursor, change a colour or turn itself round: such characters become `\x1b`.
 
@@ -155,7 +167,9 @@ def conclusion(case: Case) -> str:
     flows = count(len(case.flows), "flow")
     if not case.payload_bytes:
         return f"Nothing off policy: {flows} on TCP 7680, none of which carried payload.{but}"
-    moved = f"{volume(off)} of it off schedule, too little for any rule" if off else "all of it while that was allowed"
+    moved = (
+        f"{volume(off)} of it off schedule, too little for any rule" if off else "all of it while peering was allowed"
+    )
     peers = count(case.peers, "peer")
     return f"Nothing off policy: {flows} between {peers} moved {volume(case.payload_bytes)}, {moved}.{but}"
 

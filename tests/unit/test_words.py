@@ -114,7 +114,7 @@ def test_conclusion_names_few_sites() -> None:
 
 def test_conclusion_of_quiet_cases() -> None:
     assert words.conclusion(cases.case()) == (
-        "Nothing off policy: 1 flow between 2 peers moved 7.0 kB, all of it while that was allowed."
+        "Nothing off policy: 1 flow between 2 peers moved 7.0 kB, all of it while peering was allowed."
     )
     assert words.conclusion(cases.case(off_window_payload_bytes={"hq": 900})) == (
         "Nothing off policy: 1 flow between 2 peers moved 7.0 kB, 900 B of it off schedule, too little for any rule."
