@@ -4,14 +4,15 @@ What a packet row *is* stands here; the fast lane gives the same rows, and the t
 
 **Which frames.** TCP over IPv4 or IPv6 over: Ethernet (II, or LLC/SNAP), Linux cooked v1 and v2, raw IP, BSD null and
 loop in either byte order, PPP; below at most 8 VLAN tags (802.1Q, 802.1ad, 0x9100), MPLS labels and a PPPoE session;
-IPv6 behind hop-by-hop, routing, destination, authentication and fragment headers. Nothing is taken out of tunnels above
-IP. The quoted packet in an ICMP error is not a packet. Everything else is silently not ours.
+IPv6 behind hop-by-hop, routing, destination, authentication and fragment headers. At most 4 tunnels are opened on the
+way: IP in IP, MPLS in IP, GRE, and ERSPAN (what a switch mirrors to a far sensor); the row is the innermost packet. The
+quoted packet in an ICMP error is not a packet. Everything else is silently not ours.
 
 **Lengths** come from the IP header; what follows in the frame is padding. A total length of 0 (IPv6: payload length 0)
 means segmentation offload: `tso_length`, and the frame's length on the wire is used. A length beyond the frame on the
-wire is `bad_ip_length`, and the frame's length is used. A length too short for IP and TCP header is `bad_ip_length`
-without a row, and so are an IPv4 header length below 20 and a frame that ends, on the wire, inside its IP header.
-`ip_bytes` counts the IP header, IPv6's too.
+wire (or beyond the packet that is its tunnel) is `bad_ip_length`, and what is there counts. A length too short for IP
+and TCP header is `bad_ip_length` without a row, and so are an IPv4 header length below 20 and a frame that ends, on the
+wire, inside its IP header. `ip_bytes` counts the IP header, IPv6's too.
 
 **Cut captures.** Without the whole 20 bytes of fixed TCP header there is no row: `cut_headers`. With them, but with
 options cut, the row stays, carries `cut_headers`, and has nothing captured. `payload_at` is where the payload starts,
@@ -26,8 +27,8 @@ packet (offset 0, no more to come) is no fragment.
 
 **VLAN.** `vlan` is the id of the outermost tag, `vlan_inner` that of the next; a priority tag (id 0) counts as a tag.
 
-**Weird bits.** Each frame has one word of them, with or without a row. Without a row a frame gets bits only while it
-may still be TCP on the watched port: what is known to be another protocol or port is not ours to judge.
+**Weird bits.** Each frame has one word of them: its row's, or without a row the one reason why, and that only while it
+may still be TCP on the watched port; what is known to be another protocol or port is not ours to judge.
 """
 
 from __future__ import annotations
@@ -52,10 +53,14 @@ if TYPE_CHECKING:
 
 VLAN_TAGS_MAX: Final = 8
 MPLS_LABELS_MAX: Final = 16
+TUNNELS_MAX: Final = 4
 
 _VLANS: Final = (wire.ETHERTYPE_VLAN, wire.ETHERTYPE_QINQ, wire.ETHERTYPE_QINQ_OLD)
 _MPLS: Final = (0x8847, 0x8848)  # RFC 5332
 _PPPOE_SESSION: Final = 0x8864  # RFC 2516
+_BRIDGED: Final = 0x6558  # RFC 7637: an Ethernet frame inside GRE
+_ERSPAN_2: Final = 0x88BE  # draft-foschiano-erspan-03, types I and II
+_ERSPAN_3: Final = 0x22EB
 _LENGTH_MAX: Final = 1500  # IEEE 802.3: up to here the type field is a length
 _SNAP: Final = b"\xaa\xaa\x03\x00\x00\x00"  # RFC 1042
 _PPP_TYPES: Final = {0x0021: wire.ETHERTYPE_IPV4, 0x0057: wire.ETHERTYPE_IPV6}  # RFC 1332, RFC 5072
@@ -63,6 +68,9 @@ _AF_INET: Final = 2
 _AF_INET6: Final = (10, 23, 24, 28, 30)  # Linux, Windows, NetBSD and OpenBSD, FreeBSD, Darwin
 _HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION = 0, 43, 44, 51, 60  # RFC 8200, RFC 4302
 _EXTENSIONS: Final = (_HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION)
+_GRE: Final = 47  # RFC 2784
+_INSIDE_IP: Final = {4: wire.ETHERTYPE_IPV4, 41: wire.ETHERTYPE_IPV6, 137: 0x8847}  # RFC 2003, RFC 4213, RFC 4023
+_FOLLOWED: Final = (wire.IPPROTO_TCP, _AUTHENTICATION, _GRE, *_INSIDE_IP)
 _MAPPED: Final = 0xFFFF << 32
 _LOW: Final = (1 << 64) - 1
 
@@ -78,6 +86,18 @@ class Dissection:
     packets: Rows
     frame: npt.NDArray[np.int64]
     weird: npt.NDArray[np.uint32]
+
+    def passed_over(self) -> npt.NDArray[np.int64]:
+        """Return int64[len(WEIRDS)]: how many frames gave no row, by the reason."""
+        bits = self.weird.copy()
+        bits[self.frame] = 0
+        return np.array([np.count_nonzero(bits & bit) for bit in WEIRD_BIT.values()], dtype=np.int64)
+
+
+def slow_lane(frames: Rows, data: Bytes, port: int) -> tuple[Rows, npt.NDArray[np.int64]]:
+    """Return packets, and how many frames gave none by the reason: what the decoder asks of a lane."""
+    found = dissect(frames, data, port)
+    return found.packets, found.passed_over()
 
 
 def dissect(frames: Rows, data: Bytes, port: int = wire.DO_PORT) -> Dissection:
@@ -131,11 +151,9 @@ def dissect(frames: Rows, data: Bytes, port: int = wire.DO_PORT) -> Dissection:
 class _NoPacketError(Exception):
     """A frame gives no row; `weird` says what is odd about that."""
 
-    def __init__(self, *names: str, weird: int = 0) -> None:
-        super().__init__(*names)
-        self.weird = weird
-        for name in names:
-            self.weird |= WEIRD_BIT[name]
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.weird = WEIRD_BIT[reason] if reason else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,42 +169,46 @@ class _Frame:
         start, size = int(frame["at"]), int(frame["captured_bytes"])
         return cls(data[start : start + size].tobytes(), max(int(frame["wire_bytes"]), size), int(frame["link_type"]))
 
-    def take(self, at: int, size: int, *short: str) -> bytes:
+    def take(self, at: int, size: int, short: str = "") -> bytes:
         """Return bytes of a header; without them all the frame is cut, or as `short` says if the wire had no more."""
         if at + size <= len(self.raw):
             return self.raw[at : at + size]
-        raise _NoPacketError(*(("cut_headers",) if at + size <= self.wire else short))
+        raise _NoPacketError("cut_headers" if at + size <= self.wire else short)
 
 
 @dataclass(slots=True)
 class _Network:
-    """An IP packet: where it lies, its length by its header, where its payload begins, and what was odd."""
+    """An IP packet: where it lies, where what it lies in ends, and what its headers say."""
 
     at: int
     version: int
-    length: int = 0
-    payload_at: int = 0
+    limit: int
     weird: int = 0
-
-    @property
-    def end(self) -> int:
-        return self.at + self.length
+    end: int = 0
+    protocol: int = 0
+    payload_at: int = 0
 
 
 def _fill(row: np.void, frame: _Frame, port: int) -> None:
     start = _LINKS.get(frame.link_type)
     if start is None:
         raise _NoPacketError
-    at, vlans, version = _unwrap(frame, *start(frame))
-    network = _Network(at, version)
-    if version == 4:  # noqa: PLR2004 - the version field
-        _ipv4(row, frame, network)
+    ethertype, at = start(frame)
+    vlans: list[int] = []
+    network = _Network(0, 0, frame.wire, end=frame.wire)
+    for _ in range(1 + TUNNELS_MAX):
+        at, version = _unwrap(frame, ethertype, at, vlans)
+        network = _Network(at, version, network.end, network.weird)
+        (_ipv4 if version == 4 else _ipv6)(row, frame, network)  # noqa: PLR2004 - the version field
+        if network.protocol == wire.IPPROTO_TCP:
+            break
+        ethertype, at = _open_tunnel(frame, network)
     else:
-        _ipv6(row, frame, network)
+        raise _NoPacketError
     _tcp(row, frame, network, port)
     row["vlan"], row["vlan_inner"] = (*vlans, 0, 0)[:2]
-    row["ip_version"] = version
-    row["ip_bytes"] = network.length
+    row["ip_version"] = network.version
+    row["ip_bytes"] = network.end - network.at
 
 
 # --- the link layer: each returns the EtherType and where what it names begins ------------------------------------
@@ -204,14 +226,6 @@ def _sll2(frame: _Frame) -> tuple[int, int]:
 
 def _raw(frame: _Frame) -> tuple[int, int]:
     return _by_version(frame, 0), 0
-
-
-def _raw4(_: _Frame) -> tuple[int, int]:
-    return wire.ETHERTYPE_IPV4, 0
-
-
-def _raw6(_: _Frame) -> tuple[int, int]:
-    return wire.ETHERTYPE_IPV6, 0
 
 
 def _null(frame: _Frame) -> tuple[int, int]:
@@ -255,15 +269,14 @@ _LINKS: Final[dict[int, Callable[[_Frame], tuple[int, int]]]] = {
     wire.LINKTYPE_RAW: _raw,
     wire.LINKTYPE_LOOP: _null,
     wire.LINKTYPE_SLL: _sll,
-    wire.LINKTYPE_IPV4: _raw4,
-    wire.LINKTYPE_IPV6: _raw6,
+    wire.LINKTYPE_IPV4: _raw,
+    wire.LINKTYPE_IPV6: _raw,
     wire.LINKTYPE_SLL2: _sll2,
 }
 
 
-def _unwrap(frame: _Frame, ethertype: int, at: int) -> tuple[int, list[int], int]:
-    """Return where the IP header begins, the VLAN ids from the outermost on, and the IP version."""
-    vlans: list[int] = []
+def _unwrap(frame: _Frame, ethertype: int, at: int, vlans: list[int]) -> tuple[int, int]:
+    """Return where the IP header begins and the IP version; append the VLAN ids from the outermost on."""
     while ethertype not in (wire.ETHERTYPE_IPV4, wire.ETHERTYPE_IPV6):
         if ethertype in _VLANS:
             tag = VLANtag8021Q(frame.take(at, 4))
@@ -277,14 +290,16 @@ def _unwrap(frame: _Frame, ethertype: int, at: int) -> tuple[int, list[int], int
         elif ethertype == _PPPOE_SESSION:
             frame.take(at, 6)
             ethertype, at = _ppp_protocol(frame, at + 6)
-        elif ethertype <= _LENGTH_MAX and frame.link_type == wire.LINKTYPE_ETHERNET:
+        elif ethertype == _BRIDGED:
+            ethertype, at = _u16(frame.take(at, 14), 12), at + 14
+        elif ethertype <= _LENGTH_MAX:
             head = frame.take(at, 8)
             if not head.startswith(_SNAP) or _u16(head, 6) <= _LENGTH_MAX:
                 raise _NoPacketError
             ethertype, at = _u16(head, 6), at + 8
         else:
             raise _NoPacketError
-    return at, vlans, 4 if ethertype == wire.ETHERTYPE_IPV4 else 6
+    return at, 4 if ethertype == wire.ETHERTYPE_IPV4 else 6
 
 
 def _labels(frame: _Frame, at: int) -> int:
@@ -300,17 +315,19 @@ def _labels(frame: _Frame, at: int) -> int:
 def _ipv4(row: np.void, frame: _Frame, network: _Network) -> None:
     head = frame.take(network.at, 20, "bad_ip_length")
     header = (head[0] & 15) * 4
-    if head[0] >> 4 != 4 or head[9] != wire.IPPROTO_TCP:  # noqa: PLR2004 - the version field
+    if head[0] >> 4 != 4 or head[9] not in _FOLLOWED:  # noqa: PLR2004 - the version field
         raise _NoPacketError
     if header < 20:  # noqa: PLR2004 - RFC 791: five words
         raise _NoPacketError("bad_ip_length")
     ip = IP(head)
     if ip.offset:
-        raise _NoPacketError("ip_fragment")
+        raise _NoPacketError("ip_fragment" if ip.p == wire.IPPROTO_TCP else "")
     if ip.mf:
         network.weird |= WEIRD_BIT["ip_fragment"]
-    _set_length(frame, network, ip.len)
+    _set_length(network, ip.len)
     network.payload_at = network.at + header
+    _skip_extensions(frame, network, ip.p)
+    row["src_hi"] = row["dst_hi"] = 0
     row["src_lo"] = _MAPPED | int.from_bytes(ip.src, "big")
     row["dst_lo"] = _MAPPED | int.from_bytes(ip.dst, "big")
     row["ip_id"] = ip.id
@@ -321,38 +338,35 @@ def _ipv6(row: np.void, frame: _Frame, network: _Network) -> None:
     # By hand: dpkt's IP6 wants the whole chain of extension headers and cuts the payload by its own idea of a length.
     head = frame.take(network.at, 40, "bad_ip_length")
     word, length, following, hops, src, dst = struct.unpack(">IHBB16s16s", head)
-    if word >> 28 != 6:  # noqa: PLR2004 - the version field
+    if word >> 28 != 6 or following not in (*_FOLLOWED, *_EXTENSIONS):  # noqa: PLR2004 - the version field
         raise _NoPacketError
-    if following != wire.IPPROTO_TCP and following not in _EXTENSIONS:
-        raise _NoPacketError
-    _set_length(frame, network, length and length + 40)
+    _set_length(network, length and length + 40)
+    network.payload_at = network.at + 40
     _skip_extensions(frame, network, following)
     for side, address in (("src", src), ("dst", dst)):
         value = int.from_bytes(address, "big")
         row[f"{side}_hi"] = value >> 64
         row[f"{side}_lo"] = value & _LOW
+    row["ip_id"] = 0
     row["ttl"] = hops
 
 
-def _set_length(frame: _Frame, network: _Network, told: int) -> None:
-    there = frame.wire - network.at
+def _set_length(network: _Network, told: int) -> None:
+    there = network.limit - network.at
     if told == 0:
         network.weird |= WEIRD_BIT["tso_length"]
     elif told > there:
         network.weird |= WEIRD_BIT["bad_ip_length"]
-    network.length = min(told or there, there)
+    network.end = network.at + min(told or there, there)
 
 
 def _skip_extensions(frame: _Frame, network: _Network, following: int) -> None:
-    at = network.at + 40
-    while following != wire.IPPROTO_TCP:
-        if following not in _EXTENSIONS:
-            raise _NoPacketError
+    at = network.payload_at
+    allowed = _EXTENSIONS if network.version == 6 else (_AUTHENTICATION,)  # noqa: PLR2004 - the version field
+    while following in allowed:
         if at + 8 > network.end:
-            raise _NoPacketError("bad_ip_length", weird=network.weird)
-        if at + 8 > len(frame.raw):
-            raise _NoPacketError("cut_headers", weird=network.weird)
-        kind, (following, size) = following, frame.raw[at : at + 2]
+            raise _NoPacketError("bad_ip_length")
+        kind, (following, size) = following, frame.take(at, 8)[:2]
         if kind == _FRAGMENT:
             _note_fragment(network, _u16(frame.raw, at + 2), following)
             at += 8
@@ -360,16 +374,35 @@ def _skip_extensions(frame: _Frame, network: _Network, following: int) -> None:
             at += (size + 2) * 4
         else:
             at += (size + 1) * 8
-    network.payload_at = at
+    network.protocol, network.payload_at = following, at
 
 
 def _note_fragment(network: _Network, field: int, following: int) -> None:
     offset, more = field >> 3, field & 1
     if offset:
         ours = following == wire.IPPROTO_TCP or following in _EXTENSIONS
-        raise _NoPacketError(*(("ip_fragment",) if ours else ()), weird=network.weird if ours else 0)
+        raise _NoPacketError("ip_fragment" if ours else "")
     if more:
         network.weird |= WEIRD_BIT["ip_fragment"]
+
+
+def _open_tunnel(frame: _Frame, network: _Network) -> tuple[int, int]:
+    """Return the EtherType and the start of what an IP packet carries; a GRE header says it (RFC 2784, RFC 2890)."""
+    at = network.payload_at
+    if network.protocol in _INSIDE_IP:
+        return _INSIDE_IP[network.protocol], at
+    if network.protocol != _GRE:
+        raise _NoPacketError
+    flags, ethertype = struct.unpack(">HH", frame.take(at, 4))
+    if flags & 0x4007:  # a source route, or a version that is not 0
+        raise _NoPacketError
+    numbered = flags & 0x1000
+    at += 4 + 4 * ((flags >> 15) + (flags >> 13 & 1) + (flags >> 12 & 1))
+    if ethertype == _ERSPAN_2:
+        return _BRIDGED, at + 8 if numbered else at  # type I has no header of its own
+    if ethertype == _ERSPAN_3:
+        return _BRIDGED, at + 12 + 8 * (frame.take(at, 12)[11] & 1)
+    return ethertype, at
 
 
 # --- TCP ----------------------------------------------------------------------------------------------------------
@@ -377,23 +410,20 @@ def _tcp(row: np.void, frame: _Frame, network: _Network, port: int) -> None:
     at = network.payload_at
     part = network.weird & WEIRD_BIT["ip_fragment"]  # its header may lie in the next fragment
     if at + 20 > network.end:
-        raise _NoPacketError(*(() if part else ("bad_ip_length",)), weird=network.weird)
+        raise _NoPacketError("ip_fragment" if part else "bad_ip_length")
     if port and len(frame.raw) >= at + 4 and port not in struct.unpack_from(">HH", frame.raw, at):
         raise _NoPacketError
-    if len(frame.raw) < at + 20:
-        raise _NoPacketError("cut_headers", weird=network.weird)
-    header = (frame.raw[at + 12] >> 4) * 4
+    header = (frame.take(at, 20)[12] >> 4) * 4
     if header < 20:  # noqa: PLR2004 - RFC 9293: five words
-        raise _NoPacketError("bad_tcp_offset", weird=network.weird)
+        raise _NoPacketError("bad_tcp_offset")
     if at + header > network.end:
-        raise _NoPacketError(*(() if part else ("bad_tcp_offset",)), weird=network.weird)
-    if at + header > len(frame.raw):
-        network.weird |= WEIRD_BIT["cut_headers"]
+        raise _NoPacketError("ip_fragment" if part else "bad_tcp_offset")
+    cut = at + header > len(frame.raw)
     payload_bytes = network.end - at - header
     row["payload_at"] = min(at + header, len(frame.raw))
     row["payload_bytes"] = payload_bytes
     row["payload_captured"] = max(min(len(frame.raw) - at - header, payload_bytes), 0)
-    row["weird"] = network.weird
+    row["weird"] = network.weird | (WEIRD_BIT["cut_headers"] if cut else 0)
     _tcp_fields(row, TCP(frame.raw[at : at + 20]))
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensor.dissect import Dissection, dissect
-from sensor.schema import WEIRD_BIT, Frames
+from sensor.dissect import Dissection, dissect, slow_lane
+from sensor.schema import WEIRD_BIT, WEIRDS, Frames
 
 SRC4, DST4 = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])
 SRC6, DST6 = bytes.fromhex("20010db8000000000000000000000001"), bytes.fromhex("fe80000000000000aaaabbbbccccdddd")
@@ -191,8 +191,7 @@ def test_links(link: int, head: bytes, version: int) -> None:
         (1, MACS + b"\x88\x47" + MPLS1 + b"\x00" * 60),
         (1, MACS + b"\x88\x47" + struct.pack(">I", 64) * 17 + ipv4(tcp())),
         (0, b"\x07\x00\x00\x00" + ipv4(tcp())),
-        (228, ipv6(tcp())),
-        (229, ipv4(tcp())),
+        (228, b"\x05" + ipv4(tcp())[1:]),
         (101, b"\x55" + ipv4(tcp())[1:]),
         (105, ipv4(tcp())),
     ],
@@ -206,7 +205,6 @@ def test_icmp_errors_and_udp_are_not_ours() -> None:
     nothing(run(ethernet(ipv4(b"\x03\x01" + b"\x00" * 6 + quoted, proto=1))))
     nothing(run(ethernet(ipv6(b"\x01\x00" + b"\x00" * 6 + quoted, following=58), 0x86DD)))
     nothing(run(ethernet(ipv4(struct.pack(">HHHH", 50000, 7680, 8, 0), proto=17))))
-    nothing(run(ethernet(ipv4(b"\x00\x00\x08\x00" + quoted, proto=47))))
 
 
 @pytest.mark.parametrize(
@@ -372,6 +370,73 @@ def test_ipv6_fragments() -> None:
     assert (row["payload_bytes"], row["weird"]) == (5, WEIRD_BIT["ip_fragment"])
     nothing(run(ethernet(ipv6(later + body, following=44), 0x86DD)), "ip_fragment")
     nothing(run(ethernet(ipv6(foreign + body, following=44), 0x86DD)))
+
+
+# --- tunnels -------------------------------------------------------------------------------------------------------
+INNER4, INNER6 = ipv4(tcp(b"hello")), ipv6(tcp(b"hello"))
+ERSPAN3 = b"\x20" + b"\x00" * 10
+
+
+@pytest.mark.parametrize(
+    ("proto", "body", "version"),
+    [
+        (4, INNER4, 4),
+        (41, INNER6, 6),
+        (4, ipv4(ipv4(INNER6, proto=41), proto=4), 6),
+        (137, MPLS2 + INNER4, 4),
+        (51, b"\x06\x04" + b"\x00" * 22 + INNER4[20:], 4),
+        (47, b"\x00\x00\x08\x00" + INNER4, 4),
+        (47, b"\xb0\x00\x86\xdd" + b"\x00" * 12 + INNER6, 6),
+        (47, b"\x20\x00\x65\x58" + b"\x00" * 4 + ethernet(INNER4, tags=tag(30)), 4),
+        (47, b"\x00\x00\x88\xbe" + ethernet(INNER4), 4),
+        (47, b"\x10\x00\x88\xbe" + b"\x00" * 12 + ethernet(INNER4), 4),
+        (47, b"\x10\x00\x22\xeb" + b"\x00" * 4 + ERSPAN3 + b"\x00" + ethernet(INNER6, 0x86DD), 6),
+        (47, b"\x10\x00\x22\xeb" + b"\x00" * 4 + ERSPAN3 + b"\x01" + b"\x00" * 8 + ethernet(INNER4), 4),
+    ],
+)
+@pytest.mark.parametrize("outer", [4, 6])
+def test_the_innermost_packet_of_a_tunnel_is_the_row(proto: int, body: bytes, version: int, outer: int) -> None:
+    packet = ipv4(body, proto=proto) if outer == 4 else ipv6(body, following=proto)
+    row = only(run(ethernet(packet, 0x0800 if outer == 4 else 0x86DD)))
+    wanted = outer if proto == 51 else version
+    assert (row["ip_version"], row["payload_bytes"], row["payload_captured"], row["weird"]) == (wanted, 5, 5, 0)
+    if proto != 51:
+        assert row["ip_bytes"] == {4: 45, 6: 65}[version]
+    assert row["src_hi"] == (0 if wanted == 4 else 0x20010DB800000000)
+    assert row["ip_id"] == (0x1234 if wanted == 4 else 0)
+
+
+def test_a_tag_inside_a_tunnel_follows_one_outside() -> None:
+    bridged = ipv4(b"\x00\x00\x65\x58" + ethernet(INNER4, tags=tag(30)), proto=47)
+    row = only(run(ethernet(bridged, tags=tag(20))))
+    assert (row["vlan"], row["vlan_inner"]) == (20, 30)
+
+
+def test_a_tunnel_bounds_what_it_carries() -> None:
+    row = only(run(ethernet(ipv4(ipv4(tcp(b"hello"), length=50), proto=4) + b"\x00" * 10)))
+    assert (row["ip_bytes"], row["payload_bytes"], row["weird"]) == (45, 5, WEIRD_BIT["bad_ip_length"])
+
+
+def test_tunnels_that_are_not_opened() -> None:
+    nothing(run(ethernet(ipv4(b"\x40\x00\x08\x00" + b"\x00" * 4 + INNER4, proto=47))))  # a source route
+    nothing(run(ethernet(ipv4(b"\x30\x01\x88\x0b" + b"\x00" * 8 + INNER4, proto=47))))  # PPTP
+    nothing(run(ethernet(ipv4(ipv4(ipv4(ipv4(ipv4(INNER4, proto=4), proto=4), proto=4), proto=4), proto=4))))
+    nothing(run(ethernet(ipv4(b"\x00" * 20, proto=50))))
+
+
+def test_the_lane_counts_only_frames_without_a_row() -> None:
+    frames = [ethernet(ipv4(tcp(b"hello"), length=1500)), ethernet(ipv4(tcp(b"hello", offset=2))), ethernet(INNER4)]
+    frames += [ethernet(ipv4(tcp(), fragment=9))] * 2
+    rows = Frames.empty(5)
+    rows["at"] = np.cumsum([0, *map(len, frames[:-1])])
+    rows["captured_bytes"] = rows["wire_bytes"] = [len(frame) for frame in frames]
+    rows["link_type"] = 1
+    packets, counts = slow_lane(rows, np.frombuffer(b"".join(frames), dtype=np.uint8), 7680)
+    assert packets["weird"].tolist() == [WEIRD_BIT["bad_ip_length"], 0]
+    assert dict(zip(WEIRDS, counts.tolist(), strict=True)) == dict.fromkeys(WEIRDS, 0) | {
+        "bad_tcp_offset": 1,
+        "ip_fragment": 2,
+    }
 
 
 # --- anything ------------------------------------------------------------------------------------------------------
