@@ -1,0 +1,1 @@
+"""Rules: Sigma files in, findings on activity out."""
