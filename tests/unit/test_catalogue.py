@@ -1,0 +1,42 @@
+"""The manual is the catalogue, and the catalogue keeps Prometheus' rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sensor import catalogue
+
+MANUAL = Path(__file__).parents[2] / "docs" / "metrics.md"
+
+
+def test_manual_is_made_of_the_catalogue() -> None:
+    assert MANUAL.read_text(encoding="utf-8") == catalogue.manual(), (
+        "write it anew: python -c 'from sensor import catalogue; print(catalogue.manual(), end=\"\")' > docs/metrics.md"
+    )
+
+
+def test_names_carry_prefix_and_unit() -> None:
+    names = [each.name for each in catalogue.CATALOGUE]
+    assert len(set(names)) == len(names)
+    for each in catalogue.CATALOGUE:
+        assert each.name.startswith("swarmtap_")
+        assert each.name.endswith("_total") == (each.kind == "counter")
+        assert bool(each.buckets) == (each.kind == "histogram")
+        assert each.help.endswith(".")
+
+
+def test_labels_are_described_used_and_never_an_endpoint() -> None:
+    used = {label for each in catalogue.CATALOGUE for label in each.labels}
+    assert used == set(catalogue.LABELS)
+    reserved = {"job", "instance", "region", "zone", "cluster", "env", "type", "le", "quantile"}
+    endpoints = {"ip", "address", "port", "mac", "peer", "host", "hostname", "swarm", "swarm_hash", "file"}
+    assert not used & (reserved | endpoints)
+
+
+def test_series_of_a_small_sensor() -> None:
+    per_site = [25, 50, 2, 2, 2, 1, 1, 2, 5, 13, 12, 3, 11, 10, 1, 2, 5, 1, 1, 1, 2]
+    alone = [10, 3, 1, 2, 1, 1, 1]  # oddities, flow table, clock, reloads (three families), build
+    assert catalogue.series(1, 0, 0, 0) == sum(per_site) + sum(alone)
+    assert catalogue.series(1, 0, 1, 0) - catalogue.series(1, 0, 0, 0) == 8
+    assert catalogue.series(1, 0, 0, 1) - catalogue.series(1, 0, 0, 0) == 4
+    assert catalogue.series(2, 3, 0, 0) - catalogue.series(2, 0, 0, 0) == 6
