@@ -17,6 +17,7 @@ _PACKETS = rows(Packets.dtype())
 
 BAD_IP_LENGTH = np.uint32(WEIRD_BIT["bad_ip_length"])
 TSO_LENGTH = np.uint32(WEIRD_BIT["tso_length"])
+CUT_HEADERS = np.uint32(WEIRD_BIT["cut_headers"])
 AT_BAD_IP_LENGTH = WEIRDS.index("bad_ip_length")
 AT_BAD_TCP_OFFSET = WEIRDS.index("bad_tcp_offset")
 AT_CUT_HEADERS = WEIRDS.index("cut_headers")
@@ -223,6 +224,8 @@ def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
             out_counts[1 + AT_BAD_TCP_OFFSET] += 1
             continue
         payload_at = min(tcp + offset, end)
+        if tcp + offset > end:
+            weird |= CUT_HEADERS
         packet = out_packets[count]
         packet.ts_ns = frame.ts_ns
         if ethertype == 0x0800:

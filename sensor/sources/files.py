@@ -41,7 +41,13 @@ _PCAP_MAGICS: Final = {
     b"\xa1\xb2\xcd\x34": (True, 1000, 24),
 }
 _PCAPNG_MAGIC: Final = b"\x0a\x0d\x0d\x0a"
-_COMPRESSIONS: Final = {b"\x1f\x8b": "gz", b"\x28\xb5\x2f\xfd": "zst", b"\x04\x22\x4d\x18": "lz4", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz"}
+_COMPRESSIONS: Final = {
+    b"\x1f\x8b": "gz",
+    b"\x28\xb5\x2f\xfd": "zst",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"BZh": "bz2",
+    b"\xfd7zXZ\x00": "xz",
+}
 _NAMED: Final = {
     b"snoop\0\0\0": "a Solaris snoop file",
     b"PK\x03\x04": "a zip archive",
@@ -94,12 +100,12 @@ class _Pcap:
         self.format = "pcap" if self._tick_ns == 1000 else "pcap (ns)"
         self.drops = 0
 
-    def walk(self, data: Bytes, base: int) -> tuple[Rows, int, str]:
-        """Walk the records that lie whole in `data`."""
+    def walk(self, data: Bytes, base: int, start: int = 0, room: int = BATCH_FRAMES) -> tuple[Rows, int, str]:
+        """Walk the records that lie whole in `data` from `start` on; the first walk begins after the file header."""
         cursor = self._cursor
-        cursor[records.POSITION] = 0 if self._started else 24
+        cursor[records.POSITION] = start if self._started or start else 24
         self._started = True
-        out = Frames.empty(BATCH_FRAMES)
+        out = Frames.empty(room)
         count = records.walk_pcap(
             data, base, self._big, self._tick_ns, self._header, self._link, self._source, cursor, out
         )
@@ -129,9 +135,7 @@ class _Pcapng:
         while True:
             if self._in_section:
                 cursor[records.INTERFACES] = self._known
-                count += records.walk_pcapng(
-                    data, base, self._big, self._interfaces, self._source, cursor, out[count:]
-                )
+                count += records.walk_pcapng(data, base, self._big, self._interfaces, self._source, cursor, out[count:])
                 if cursor[records.STOP] == records.BAD_LENGTH:
                     return out[:count], int(cursor[records.POSITION]), "a block that cannot be"
                 if cursor[records.STOP] != records.OTHER_BLOCK:
@@ -283,6 +287,20 @@ class Reader:
         if pending and self.facts.damage is None:
             what = f"a record that is cut off ({len(pending)} bytes are left)"
             self.facts.damage = Damage(self.name, base, self.facts.packets, what)
+
+    def at(self, offsets: list[int]) -> Iterator[Batch]:
+        """Yield batches that hold the frames at some offsets: few and small ones where the format allows it."""
+        if self._map is None or self._head[:4] == _PCAPNG_MAGIC:
+            yield from self.batches()
+            return
+        data = np.frombuffer(self._map, dtype=np.uint8)
+        for offset in offsets:
+            chain = _Pcap(self._head, self.source)
+            if offset >= len(data):
+                return
+            frames, _, _ = chain.walk(data[: offset + records.MAX_CAPTURED + 32], 0, offset, room=1)
+            if len(frames):
+                yield Batch(frames, data)
 
     def summary(self, sha256: str = "") -> Input:
         """Return what was read, as the case keeps it."""
@@ -459,3 +477,41 @@ def sha256(path: str) -> str:
     """Return the SHA-256 of a file, in hex."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One frame as it lies in its input."""
+
+    data: bytes
+    wire_bytes: int
+    link_type: int
+    ts_ns: int
+
+
+def frames_at(name: str, offsets: set[int]) -> dict[int, Found]:
+    """Return the frames whose records start at these offsets of an input, as far as they can still be read.
+
+    Standard input cannot be read twice: it gives none. A plain pcap is read where the frames lie; other formats are
+    walked up to the last of them.
+    """
+    found: dict[int, Found] = {}
+    if name == "stdin" or not offsets:
+        return found
+    last = max(offsets)
+    try:
+        with Reader(name, 0) as reader:
+            for batch in reader.at(sorted(offsets)):
+                for frame in batch.frames[np.isin(batch.frames["offset"], list(offsets))]:
+                    start, size = int(frame["at"]), int(frame["captured_bytes"])
+                    found[int(frame["offset"])] = Found(
+                        data=batch.data[start : start + size].tobytes(),
+                        wire_bytes=int(frame["wire_bytes"]),
+                        link_type=int(frame["link_type"]),
+                        ts_ns=int(frame["ts_ns"]),
+                    )
+                if len(batch.frames) and int(batch.frames["offset"][-1]) >= last:
+                    break
+    except OperatorError:
+        return found  # it was readable a moment ago; what it gave until now is what there is
+    return found

@@ -1,0 +1,342 @@
+"""Windows, endings and messages to frames: one row per flow per window, judged against the policy, and one per flow.
+
+Here pandas begins. Rows leave when their window is complete, so what leaves does not depend on how packets were batched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from sensor import text
+from sensor.schema import (
+    CONN_STATES,
+    KIND_VERDICT,
+    OUTCOMES,
+    PEERINGS,
+    ROLES,
+    SCHEDULES,
+    SCOPES,
+    VERDICTS,
+    ActivityFrame,
+    Endings,
+    FlowFrame,
+    Handshakes,
+    JudgedFrame,
+    Messages,
+    Rows,
+    Windows,
+)
+from sensor.wire import PIECE, REQUEST
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sensor.enrich import Policing, Standing
+
+_SECOND_NS: Final = 1_000_000_000
+_FOREVER: Final = np.int64(2**63 - 1)
+_CLOSED, _DISABLED, _EXEMPT = (SCHEDULES.index(name) for name in ("closed", "disabled", "exempt"))
+_ATTEMPT, _REFUSED, _LISTENER, _ESTABLISHED, _TRANSFER = range(len(OUTCOMES))
+# What is summed from the windows of a flow into its row, and how rows of one window are joined.
+_WINDOW_SUMS: Final = (
+    "orig_packets", "resp_packets", "orig_bytes", "resp_bytes", "orig_payload_bytes", "resp_payload_bytes",
+    "retransmitted_bytes", "duplicate_packets",
+)  # fmt: skip
+_JOINED: Final = (*_WINDOW_SUMS, "syns", "syn_acks", "resets", "fins")
+_MESSAGE_SUMS: Final = (
+    "orig_pieces", "resp_pieces", "orig_piece_bytes", "resp_piece_bytes", "orig_requests", "resp_requests",
+)  # fmt: skip
+_JUDGED_SUMS: Final = ("off_window_payload_bytes", "exempt_payload_bytes")
+_SUMS: Final = (*_WINDOW_SUMS, *_MESSAGE_SUMS, *_JUDGED_SUMS)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Complete windows and finished flows: frames with the columns that `schema.Case` promises."""
+
+    activity: pd.DataFrame
+    flows: pd.DataFrame
+
+
+class Activity:
+    """Joins what the kernels counted, window by window.
+
+    Parameters
+    ----------
+    policing : Policing
+    window_s : int
+        Length of a window; must be what the flow table uses.
+    """
+
+    def __init__(self, policing: Policing, window_s: int) -> None:
+        self._policing = policing
+        self._window_ns = window_s * _SECOND_NS
+        self._windows = Windows.empty()
+        self._endings = Endings.empty()
+        self._messages = Messages.empty()
+        self._handshakes = Handshakes.empty()
+        self._verdicts = Messages.empty()
+        self._sums = np.zeros((0, len(_SUMS)), dtype=np.int64)
+        self._sum_flows = np.zeros(0, dtype=np.int64)
+        names = self._policing.site_names
+        pairs = sorted({f"{min(a, b)}~{max(a, b)}" for a in names for b in names})
+        at = {pair: code for code, pair in enumerate(pairs)}
+        self._pair_code = np.array([[at[f"{min(a, b)}~{max(a, b)}"] for b in names] for a in names], dtype=np.int32)
+        self._kinds = {
+            "site": pd.CategoricalDtype(list(names)),
+            "pair": pd.CategoricalDtype(pairs),
+            "scope": pd.CategoricalDtype(list(SCOPES)),
+            "peering": pd.CategoricalDtype(list(PEERINGS)),
+            "schedule": pd.CategoricalDtype(list(SCHEDULES)),
+            "outcome": pd.CategoricalDtype(list(OUTCOMES)),
+            "verdict": pd.CategoricalDtype(list(VERDICTS)),
+            "conn_state": pd.CategoricalDtype(list(CONN_STATES)),
+            "role": pd.CategoricalDtype(list(ROLES)),
+        }
+
+    def push(
+        self, windows: Rows, endings: Rows, messages: Sequence[Rows], handshakes: Sequence[Rows], until_ns: int | None
+    ) -> Judged:
+        """Take finished rows and give back what is complete.
+
+        Parameters
+        ----------
+        windows, endings : Windows[W], Endings[E]
+        messages, handshakes : lists of Messages, Handshakes
+        until_ns : int or None
+            Start of the first window that may still get rows; None when no more will come at all.
+
+        Returns
+        -------
+        Judged
+            `activity` sorted by window_start_ns, flow; `flows` in the order of their numbers.
+        """
+        until = _FOREVER if until_ns is None else np.int64(until_ns)
+        ready, self._windows = _split(np.concatenate([self._windows, windows]), "window_start_ns", until)
+        ready = _joined(ready[np.lexsort((ready["flow"], ready["window_start_ns"]))])
+        said, self._messages = _split(np.concatenate([self._messages, *messages]), "ts_ns", until)
+        over, self._endings = _split(np.concatenate([self._endings, endings]), "end_ns", until)
+        self._handshakes = np.concatenate([self._handshakes, *handshakes])
+        verdict = self._verdicts_of(ready, said)
+        counters = self._counters_of(ready, said)
+        activity = self._activity(ready, verdict, counters)
+        self._add(ready["flow"], ready, counters, activity)
+        flows = self._flows(over)
+        return Judged(activity, flows)
+
+    # --- one row per window ------------------------------------------------------------------------------------
+    def _verdicts_of(self, rows: Rows, said: Rows) -> npt.NDArray[np.int8]:
+        """Return what each flow was known to speak by the end of each row's window."""
+        fresh = said[said["kind"] == KIND_VERDICT]
+        self._verdicts = np.concatenate([self._verdicts, fresh])
+        self._verdicts = self._verdicts[np.lexsort((self._verdicts["ts_ns"], self._verdicts["flow"]))]
+        verdict = np.zeros(len(rows), dtype=np.int8)
+        flows = self._verdicts["flow"]
+        at = np.searchsorted(flows, rows["flow"], side="left")
+        last = np.searchsorted(flows, rows["flow"], side="right")
+        end_ns = rows["window_start_ns"] + self._window_ns
+        # A flow changes its verdict a few times at most: as many passes.
+        while len(live := np.flatnonzero(at < last)):
+            known = live[self._verdicts["ts_ns"][at[live]] < end_ns[live]]
+            verdict[known] = self._verdicts["index"][at[known]]
+            at[live] += 1
+        return verdict
+
+    def _counters_of(self, rows: Rows, said: Rows) -> dict[str, npt.NDArray[np.int64]]:
+        """Count pieces and requests by row."""
+        counters = {name: np.zeros(len(rows), dtype=np.int64) for name in _MESSAGE_SUMS}
+        said = said[(said["kind"] == PIECE) | (said["kind"] == REQUEST)]
+        if not len(said):
+            return counters
+        windows, window_at = np.unique(rows["window_start_ns"], return_inverse=True)
+        flows, flow_at = np.unique(rows["flow"], return_inverse=True)
+        keys = window_at * len(flows) + flow_at
+        window = np.searchsorted(windows, said["ts_ns"] // self._window_ns * self._window_ns)
+        row = np.searchsorted(keys, window * len(flows) + np.searchsorted(flows, said["flow"]))
+        for side, by_resp in (("orig", 0), ("resp", 1)):
+            mine = said["from_resp"] == by_resp
+            piece, request = mine & (said["kind"] == PIECE), mine & (said["kind"] == REQUEST)
+            np.add.at(counters[f"{side}_pieces"], row[piece], 1)
+            np.add.at(counters[f"{side}_piece_bytes"], row[piece], said["length"][piece])
+            np.add.at(counters[f"{side}_requests"], row[request], 1)
+        return counters
+
+    def _activity(
+        self, rows: Rows, verdict: npt.NDArray[np.int8], counters: dict[str, npt.NDArray[np.int64]]
+    ) -> pd.DataFrame:
+        standing = self._policing.stand(rows, rows["window_start_ns"])
+        payload = rows["orig_payload_bytes"] + rows["resp_payload_bytes"]
+        off = (standing.schedule == _CLOSED) | (standing.schedule == _DISABLED)
+        outcome = np.full(len(rows), _ATTEMPT, dtype=np.int8)
+        outcome[rows["resets"] > 0] = _REFUSED
+        outcome[rows["syn_acks"] > 0] = _LISTENER
+        outcome[rows["established"] > 0] = _ESTABLISHED
+        outcome[payload > 0] = _TRANSFER
+        columns: dict[str, Any] = {name: rows[name].astype(np.int64) for name in (*_JOINED, "flow")}
+        columns |= counters | self._ends(rows) | self._standing(standing)
+        columns |= {
+            "window_start_ns": rows["window_start_ns"],
+            "window_s": np.full(len(rows), self._window_ns // _SECOND_NS, dtype=np.int32),
+            "peering": self._category("peering", standing.peering),
+            "schedule": self._category("schedule", standing.schedule),
+            "off_window_payload_bytes": np.where(off, payload, 0),
+            "exempt_payload_bytes": np.where(standing.schedule == _EXEMPT, payload, 0),
+            "outcome": self._category("outcome", outcome),
+            "verdict": self._category("verdict", verdict),
+            "flow_start_ns": rows["flow_start_ns"],
+            "ip_version": rows["ip_version"].astype(np.int64),
+            "vlan": rows["vlan"].astype(np.int64),
+            "orig_port": rows["orig_port"].astype(np.int64),
+            "resp_port": rows["resp_port"].astype(np.int64),
+            "peers_allowed": standing.peers_allowed,
+            "orig_local": standing.orig.local,
+            "resp_local": standing.resp.local,
+            "orig_role": self._category("role", standing.orig.role),
+            "resp_role": self._category("role", standing.resp.role),
+            "orig_known": standing.orig.known,
+            "resp_known": standing.resp.known,
+            "payload_bytes": payload,
+            "role_guessed": rows["role_guessed"] > 0,
+            "exception": _text(self._policing.exception_ids[standing.exception]),
+            "schedule_since_ns": standing.since_ns,
+            "schedule_next_ns": standing.next_ns,
+            "first_input": rows["first_input"].astype(np.int64),
+            "first_number": rows["first_number"],
+            "first_offset": rows["first_offset"],
+            "first_ts_ns": rows["first_ts_ns"],
+            "last_ts_ns": rows["last_ts_ns"],
+        }
+        names = [*ActivityFrame.names(), *JudgedFrame.names()]
+        return pd.DataFrame({name: columns[name] for name in names})
+
+    # --- one row per flow --------------------------------------------------------------------------------------
+    def _add(self, flow: Rows, rows: Rows, counters: dict[str, npt.NDArray[np.int64]], activity: pd.DataFrame) -> None:
+        """Add complete windows to the sums of their flows."""
+        fresh = np.empty((len(rows), len(_SUMS)), dtype=np.int64)
+        for at, name in enumerate(_SUMS):
+            if name in counters:
+                fresh[:, at] = counters[name]
+            elif name in _JUDGED_SUMS:
+                fresh[:, at] = activity[name].to_numpy()
+            else:
+                fresh[:, at] = rows[name]
+        flows, where = np.unique(np.concatenate([self._sum_flows, flow]), return_inverse=True)
+        sums = np.zeros((len(flows), len(_SUMS)), dtype=np.int64)
+        known = len(self._sum_flows)
+        sums[where[:known]] = self._sums
+        np.add.at(sums, where[known:], fresh)
+        self._sums, self._sum_flows = sums, flows
+
+    def _flows(self, over: Rows) -> pd.DataFrame:
+        over = over[np.argsort(over["flow"], kind="stable")]
+        number = over["flow"]
+        at = np.searchsorted(self._sum_flows, number)
+        sums = self._sums[at]
+        standing = self._policing.stand(over, over["start_ns"])
+        columns: dict[str, Any] = {name: sums[:, column] for column, name in enumerate(_SUMS)}
+        columns |= self._ends(over) | self._standing(standing) | self._named(number)
+        columns |= {
+            "flow": number.copy(),
+            "start_ns": over["start_ns"],
+            "end_ns": over["end_ns"],
+            "ip_version": over["ip_version"].astype(np.int8),
+            "vlan": over["vlan"].astype(np.int32),
+            "orig_port": over["orig_port"].astype(np.int32),
+            "resp_port": over["resp_port"].astype(np.int32),
+            "conn_state": self._category("conn_state", over["conn_state"]),
+            "role_guessed": over["role_guessed"] > 0,
+            "orig_gap_bytes": over["orig_gap_bytes"],
+            "resp_gap_bytes": over["resp_gap_bytes"],
+            "verdict": self._category("verdict", self._last_verdict(number)),
+        }
+        self._forget(number, at)
+        return pd.DataFrame({name: columns[name] for name in (*FlowFrame.names(), "flow")})
+
+    def _last_verdict(self, number: Rows) -> npt.NDArray[np.int8]:
+        last = np.searchsorted(self._verdicts["flow"], number, side="right") - 1
+        found = np.zeros(len(number), dtype=np.int8)
+        hit = np.flatnonzero((last >= 0) & (self._verdicts["flow"][last] == number)) if len(self._verdicts) else []
+        found[hit] = self._verdicts["index"][last[hit]]
+        return found
+
+    def _named(self, number: Rows) -> dict[str, Any]:
+        """Return the swarm and the peers that the handshakes of flows name; the first of each side counts."""
+        shakes = self._handshakes[np.lexsort((self._handshakes["ts_ns"], self._handshakes["flow"]))]
+        first: list[tuple[Any, Any]] = []
+        for chosen in (shakes, shakes[shakes["from_resp"] == 0], shakes[shakes["from_resp"] == 1]):
+            at = np.searchsorted(chosen["flow"], number)
+            inside = np.minimum(at, max(len(chosen) - 1, 0))
+            hit = (chosen["flow"][inside] == number) if len(chosen) else np.zeros(len(number), dtype=np.bool_)
+            first.append((chosen[inside] if len(chosen) else Handshakes.empty(len(number)), hit))
+        return {
+            "swarm_hash": text.hexes(first[0][0]["swarm_hash"], first[0][1]),
+            "orig_peer_id": text.guids(first[1][0]["peer_id"], first[1][1]),
+            "resp_peer_id": text.guids(first[2][0]["peer_id"], first[2][1]),
+        }
+
+    def _forget(self, number: Rows, at: npt.NDArray[np.int64]) -> None:
+        """Drop what was kept for flows that are over."""
+        keep = np.ones(len(self._sum_flows), dtype=np.bool_)
+        keep[at] = False
+        self._sums, self._sum_flows = self._sums[keep], self._sum_flows[keep]
+        self._verdicts = self._verdicts[~np.isin(self._verdicts["flow"], number)]
+        self._handshakes = self._handshakes[~np.isin(self._handshakes["flow"], number)]
+
+    # --- shared columns ----------------------------------------------------------------------------------------
+    def _category(self, kind: str, codes: Any) -> pd.Categorical:
+        return pd.Categorical.from_codes(np.asarray(codes, dtype=np.int32), dtype=self._kinds[kind])
+
+    def _ends(self, rows: Rows) -> dict[str, Any]:
+        """Return the two addresses and the Community ID as text."""
+        orig_hi, orig_lo, orig_port, resp_hi, resp_lo, resp_port = (
+            np.ascontiguousarray(rows[name])
+            for name in ("orig_hi", "orig_lo", "orig_port", "resp_hi", "resp_lo", "resp_port")
+        )
+        return {
+            "orig_ip": text.addresses(orig_hi, orig_lo),
+            "resp_ip": text.addresses(resp_hi, resp_lo),
+            "community_id": text.community_ids(orig_hi, orig_lo, orig_port, resp_hi, resp_lo, resp_port),
+        }
+
+    def _standing(self, standing: Standing) -> dict[str, Any]:
+        """Return the columns of sites and scope."""
+        orig, resp = standing.orig.site, standing.resp.site
+        unknown = len(self._policing.site_names) - 1
+        return {
+            "orig_site": self._category("site", orig),
+            "resp_site": self._category("site", resp),
+            "site": self._category("site", np.where(orig == unknown, resp, orig)),
+            "site_pair": self._category("pair", self._pair_code[orig, resp]),
+            "scope": self._category("scope", standing.scope),
+        }
+
+
+def _text(values: Any) -> Any:
+    return pd.array(values, dtype="str")
+
+
+def _split(rows: Rows, column: str, until: np.int64) -> tuple[Rows, Rows]:
+    """Part rows into those before `until` and the rest."""
+    before = rows[column] < until
+    return (rows, rows[:0]) if bool(before.all()) else (rows[before], rows[~before])
+
+
+def _joined(rows: Rows) -> Rows:
+    """Join rows of one flow and one window (packets that came late reopen a window)."""
+    same = (rows["flow"][1:] == rows["flow"][:-1]) & (rows["window_start_ns"][1:] == rows["window_start_ns"][:-1])
+    if not bool(same.any()):
+        return rows
+    starts = np.concatenate([[0], np.flatnonzero(~same) + 1])
+    order = np.lexsort((rows["first_ts_ns"], rows["flow"], rows["window_start_ns"]))
+    rows = rows[order]
+    joined = rows[starts]
+    for name in _JOINED:
+        joined[name] = np.add.reduceat(rows[name], starts)
+    for name in ("last_ts_ns", "established"):
+        joined[name] = np.maximum.reduceat(rows[name], starts)
+    return joined

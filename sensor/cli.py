@@ -1,0 +1,279 @@
+"""Commands: arguments in, exit code out. Everything heavy is imported inside the command that needs it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sensor import __version__
+from sensor.errors import Exit, Mistake, OperatorError
+
+if TYPE_CHECKING:
+    from sensor.rules.ruleset import RuleSet
+    from sensor.schema import Case
+
+app = typer.Typer(
+    name="swarmtap",
+    help="Listen to TCP 7680: which machines gave Windows update bytes to which, when, how much, and was it allowed?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_Paths = Annotated[
+    list[str],
+    typer.Argument(metavar="PATH…", help="Capture files, directories, globs, or - for standard input.", show_default=False),
+]
+_Policy = Annotated[
+    Path | None,
+    typer.Option("-p", "--policy", metavar="FILE", help="Policy. Without one, local addresses are one site that may peer."),
+]
+_Rules = Annotated[
+    list[Path] | None,
+    typer.Option("-r", "--rules", metavar="PATH", help="Rule files or folders, instead of the shipped ones."),
+]
+_Out = Annotated[
+    Path | None,
+    typer.Option("-o", "--out", metavar="FOLDER", help="Write the case there: report, tables, incidents, evidence."),
+]
+_Level = Annotated[
+    str | None,
+    typer.Option("--exit-code", metavar="LEVEL", help="Exit with 1 if an incident of this level or worse was found."),
+]
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(f"swarmtap {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def analyze(
+    paths: _Paths,
+    policy: _Policy = None,
+    out: _Out = None,
+    rules: _Rules = None,
+    exit_code: _Level = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Only packets from this time on (ISO 8601).")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Only packets before this time (ISO 8601).")] = None,
+) -> None:
+    """Take captures apart: summary on the terminal, and with -o a case folder.
+
+    Examples:
+
+        swarmtap analyze office.pcap -p policy.yaml -o case
+
+        zcat old.pcap.gz | swarmtap analyze -
+
+        swarmtap analyze /captures/2026-06 -p policy.yaml --exit-code high
+    """
+    from sensor import pipeline
+    from sensor.sources.files import find
+
+    level = _level(exit_code)
+    options = pipeline.Options(hashes=out is not None, since_ns=_instant(since), until_ns=_instant(until))
+    names = find(paths)
+    loaded = _load(policy, rules)
+    progress = _Progress()
+    case = pipeline.analyze(names, *loaded, options, progress)
+    progress.done()
+    raise typer.Exit(_tell(case, out, level))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where the office and its case go.")] = Path("demo"),
+) -> None:
+    """Make the sample office (a week of traffic with known sins) and analyze it."""
+    from sensor import pipeline
+    from sensor.samples import office
+
+    typer.echo(f"Making a week of the sample office in {out} …", err=True)
+    capture, policy = office.write_office(out)
+    case = pipeline.analyze([str(capture)], *_load(policy, None), pipeline.Options(hashes=True))
+    code = _tell(case, out / "case", None)
+    typer.echo(f"\nThe capture is {capture}, its policy {policy}.")
+    raise typer.Exit(code)
+
+
+@app.command()
+def watch(
+    policy: _Policy = None,
+    rules: _Rules = None,
+    replay: Annotated[
+        list[str] | None, typer.Option("--replay", metavar="PATH", help="Feed from captures, with packet time as clock.")
+    ] = None,
+    speed: Annotated[float, typer.Option(help="Replay so many times faster than it happened; 0 is as fast as it goes.")] = 1.0,
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where metrics and health are served.")] = "127.0.0.1:9768",
+    linger: Annotated[float, typer.Option(metavar="SECONDS", help="Serve on for so long after the replay's end.")] = 0.0,
+) -> None:
+    """Watch traffic as it happens, and serve /metrics, /-/healthy and /-/ready.
+
+    Example:
+
+        swarmtap watch --replay office-week.pcap --speed 3600 -p policy.yaml
+    """
+    from sensor import watching
+
+    if not replay:
+        raise OperatorError(Mistake("watch", "has nothing to watch", "name captures with --replay"))
+    loaded = _load(policy, rules)
+    raise typer.Exit(watching.watch(replay, *loaded, watching.WatchOptions(listen=listen, speed=speed, linger_s=linger)))
+
+
+@app.command()
+def check(policy: _Policy = None, rules: _Rules = None) -> None:
+    """Name every mistake in policy and rules at once, and run each rule's cases."""
+    from sensor import checking
+
+    raise typer.Exit(checking.check(policy, _rule_paths(rules)))
+
+
+@app.command()
+def schedule(
+    policy: _Policy = None,
+    at: Annotated[str | None, typer.Option(metavar="TIME", help="The moment to look at (ISO 8601); now by default.")] = None,
+    days: Annotated[int, typer.Option(min=1, max=400, help="How many days of slots to list.")] = 7,
+    *,
+    explain: Annotated[bool, typer.Option(help="Show what shorthand in the policy expands to.")] = False,
+) -> None:
+    """Say which sites are open, since when, and when that changes: in local time and UTC."""
+    from sensor import checking
+
+    moment = _instant(at)
+    raise typer.Exit(checking.show_schedule(policy, moment if moment is not None else time.time_ns(), days, explain=explain))
+
+
+def main() -> None:
+    """Run the command line; the operator's mistakes are one line each, and exit code 2."""
+    try:
+        app()
+    except OperatorError as error:
+        for mistake in error.mistakes:
+            sys.stderr.write(f"swarmtap: {_printable(str(mistake))}\n")
+        sys.exit(Exit.OPERATOR)
+    except KeyboardInterrupt:
+        sys.stderr.write("swarmtap: interrupted\n")
+        sys.exit(Exit.INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has gone (as `| head` does); there is nobody left to tell.
+        sys.stderr.close()
+        sys.exit(Exit.DONE)
+
+
+def _printable(line: str) -> str:
+    """Keep a file's name from steering the terminal."""
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in line)
+
+
+def _rule_paths(rules: list[Path] | None) -> list[Path]:
+    if rules:
+        return rules
+    shipped = Path(__file__).parent / "shipped" / "rules"
+    return [shipped if shipped.is_dir() else Path(__file__).parent.parent / "rules"]
+
+
+def _load(policy: Path | None, rules: list[Path] | None) -> tuple[Any, RuleSet]:
+    """Read policy and rules; the mistakes of both come together."""
+    from sensor.rules.load import load
+    from sensor.settings import load_policy
+
+    mistakes: list[Mistake] = []
+    read: list[Any] = []
+    for reader in (lambda: load_policy(policy), lambda: load(_rule_paths(rules))):
+        try:
+            read.append(reader())
+        except OperatorError as error:
+            mistakes.extend(error.mistakes)
+    if mistakes:
+        raise OperatorError(*mistakes)
+    return read[0], read[1]
+
+
+def _tell(case: Case, out: Path | None, level: int | None) -> int:
+    """Print the summary, write the case, and choose the exit code."""
+    from rich.console import Console
+
+    from sensor.schema import LEVELS
+    from sensor.sinks import summary
+
+    summary.render(case, Console())
+    if out is not None:
+        from sensor import casefolder
+
+        casefolder.write(case, out, sys.argv[1:], datetime.now(tz=UTC).isoformat(timespec="seconds"))
+        typer.echo(f"\nThe case is in {out}; open {out / 'report.html'} in a browser.")
+    if level is not None and any(LEVELS.index(incident.level) >= level for incident in case.incidents):
+        return Exit.FOUND
+    return Exit.DAMAGED if any(read.damage for read in case.inputs) else Exit.DONE
+
+
+def _level(name: str | None) -> int | None:
+    from sensor.schema import LEVELS
+
+    if name is None:
+        return None
+    if name not in LEVELS:
+        raise OperatorError(Mistake("--exit-code", f'"{name}" is not a level', f"one of {', '.join(LEVELS)}"))
+    return LEVELS.index(name)
+
+
+def _instant(told: str | None) -> int | None:
+    """Read an ISO 8601 time; without an offset it is UTC."""
+    if told is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(told)
+    except ValueError:
+        right = "write it as 2026-06-09, 2026-06-09T20:00 or 2026-06-09T20:00:00+02:00"
+        raise OperatorError(Mistake("command line", f'"{told}" is not a time', right)) from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    whole = moment.replace(microsecond=0)
+    return int(whole.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
+
+
+class _Progress:
+    """A bar on a terminal; elsewhere a plain line every few seconds. Nothing at all for short work."""
+
+    _QUIET_S = 1.0
+    _EVERY_S = 5.0
+
+    def __init__(self) -> None:
+        self._began = self._last = time.monotonic()
+        self._drawn = False
+        self._terminal = sys.stderr.isatty()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._began < self._QUIET_S or now - self._last < (0.1 if self._terminal else self._EVERY_S):
+            return
+        self._last = now
+        rate = done / (now - self._began)
+        left = f", {(total - done) / rate:.0f} s left" if rate and total > done else ""
+        line = f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB, {rate / 1e6:,.0f} MB/s{left}"
+        if self._terminal:
+            width = 30
+            filled = int(width * min(1.0, done / total)) if total else 0
+            sys.stderr.write(f"\r\x1b[K{'█' * filled}{'·' * (width - filled)} {line}")
+            self._drawn = True
+        else:
+            sys.stderr.write(f"swarmtap: {line}\n")
+        sys.stderr.flush()
+
+    def done(self) -> None:
+        """Leave the line clean."""
+        if self._drawn:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()

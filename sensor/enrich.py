@@ -1,0 +1,135 @@
+"""What the policy says of rows: sites, scope, schedule, exceptions, as codes beside each window or flow.
+
+The three that know (`Sites`, `Schedules`, `Exemptions`) are handed in, so that this room depends on their promises only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from sensor.policy import UNKNOWN_SITE
+from sensor.schema import PEERINGS, SCHEDULES, SCOPES
+
+if TYPE_CHECKING:
+    from sensor.policy import Policy
+    from sensor.schema import Rows
+
+Ints = npt.NDArray[Any]
+_CLOSED: Final = SCHEDULES.index("closed")
+_DISABLED: Final = SCHEDULES.index("disabled")
+_EXEMPT: Final = SCHEDULES.index("exempt")
+_INTERNET: Final = SCOPES.index("internet")
+
+
+class Placed(Protocol):
+    """What `Sites.lookup` tells of addresses; see `sites.Placement`."""
+
+    @property
+    def site(self) -> Ints: ...
+    @property
+    def local(self) -> Ints: ...
+    @property
+    def role(self) -> Ints: ...
+    @property
+    def known(self) -> Ints: ...
+
+
+class Places(Protocol):
+    """Addresses to sites."""
+
+    names: tuple[str, ...]
+
+    def lookup(self, hi: Ints, lo: Ints) -> Any: ...
+    def scope(self, orig: Any, resp: Any) -> Ints: ...
+    def peers_allowed(self, orig: Any, resp: Any) -> Ints: ...
+
+
+class Calendar(Protocol):
+    """Pairs of sites and instants to schedule states."""
+
+    def judge(self, orig_site: Ints, resp_site: Ints, at_ns: Ints) -> tuple[Ints, Ints, Ints]: ...
+
+
+class Excuses(Protocol):
+    """Pairs of addresses and instants to exceptions."""
+
+    def match(
+        self,
+        orig_site: Ints,
+        resp_site: Ints,
+        orig_hi: Ints,
+        orig_lo: Ints,
+        resp_hi: Ints,
+        resp_lo: Ints,
+        at_ns: Ints,
+        what: str,
+    ) -> Ints: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How N rows stand in the policy; codes index the enumerations of `schema.py`, sites index `Policing.site_names`."""
+
+    orig: Placed
+    resp: Placed
+    scope: Ints
+    peering: Ints
+    schedule: Ints
+    since_ns: Ints
+    next_ns: Ints
+    peers_allowed: Ints
+    exception: Ints
+    """Index in `policy.exemptions` of the first exception that matched, -1 without."""
+
+
+class Policing:
+    """Everything that the policy can say of a row."""
+
+    def __init__(self, policy: Policy, places: Places, calendar: Calendar, excuses: Excuses) -> None:
+        self._places, self._calendar, self._excuses = places, calendar, excuses
+        self._excused = bool(policy.exemptions)
+        self.site_names = places.names
+        self.exception_ids = np.array([e.id for e in policy.exemptions] + [""], dtype=object)
+        # The stricter of two modes is the smaller code; a side without a site leaves the word to the other.
+        modes = [PEERINGS.index(site.peering) for site in policy.sites]
+        self._mode = np.array([*modes, PEERINGS.index(UNKNOWN_SITE)], dtype=np.int8)
+
+    def stand(self, rows: Rows, at_ns: Ints) -> Standing:
+        """Say how rows with `orig_hi … resp_lo` stand at the given instants."""
+        ends = [np.ascontiguousarray(rows[name]) for name in ("orig_hi", "orig_lo", "resp_hi", "resp_lo")]
+        orig, resp = self._places.lookup(*ends[:2]), self._places.lookup(*ends[2:])
+        scope = self._places.scope(orig, resp)
+        state, since_ns, next_ns = self._calendar.judge(orig.site, resp.site, at_ns)
+        allowed = self._places.peers_allowed(orig, resp)
+        exception = np.full(len(rows), -1, dtype=np.int32)
+        if self._excused:
+            state, allowed = state.copy(), allowed.copy()
+            for what, concerned in (
+                ("off_window", state == _CLOSED),
+                ("disabled", state == _DISABLED),
+                ("site_pair", ~allowed),
+                ("internet", scope == _INTERNET),
+                ("other", np.ones(len(rows), dtype=np.bool_)),
+            ):
+                match = self._excuses.match(orig.site, resp.site, *ends, at_ns, what)
+                hit = concerned & (match >= 0)
+                exception = np.where(hit & (exception < 0), match, exception)
+                if what in ("off_window", "disabled"):
+                    state[hit] = _EXEMPT
+                elif what == "site_pair":
+                    allowed[hit] = True
+        return Standing(
+            orig=orig,
+            resp=resp,
+            scope=scope,
+            peering=np.minimum(self._mode[orig.site], self._mode[resp.site]),
+            schedule=state,
+            since_ns=since_ns,
+            next_ns=next_ns,
+            peers_allowed=allowed,
+            exception=exception,
+        )
