@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -41,6 +41,7 @@ _FIRST_NS: Final = -9_214_560_000 * _S
 _LAST_NS: Final = 9_214_646_400 * _S
 # A horizon reaches so far beyond what it was asked for that yearly slots need no second evaluation.
 _REACH_NS: Final = 400 * _DAY_S * _S
+_CACHED: Final = 1024
 
 _OPEN, _CLOSED, _DISABLED, _ALLOWED = (SCHEDULES.index(word) for word in ("open", "closed", "disabled", "allowed"))
 
@@ -68,7 +69,7 @@ def intersect(one: Slots, other: Slots) -> Slots:
     """Keep what is in both."""
     starts = np.concatenate((_starts_within(one, other), _starts_within(other, one)))
     ends = np.concatenate((_ends_within(one, other), _ends_within(other, one)))
-    return np.column_stack((np.unique(starts), np.unique(ends)))
+    return np.column_stack((_distinct(starts), _distinct(ends)))
 
 
 def subtract(one: Slots, other: Slots) -> Slots:
@@ -81,6 +82,14 @@ def clip(slots: Slots, start_ns: int, end_ns: int) -> Slots:
     """Keep what lies in [start, end)."""
     kept = slots[(slots[:, 1] > start_ns) & (slots[:, 0] < end_ns)]
     return union(np.clip(kept, start_ns, end_ns))
+
+
+def _distinct(instants: Instants) -> Instants:
+    """Sort, and say once what both had; `np.unique` hashes, which is slower by far."""
+    ordered = np.sort(instants)
+    if len(ordered) == 0:
+        return ordered
+    return np.concatenate((ordered[:1], ordered[1:][ordered[1:] > ordered[:-1]]))
 
 
 def _starts_within(one: Slots, other: Slots) -> Instants:
@@ -157,9 +166,7 @@ def _within(
 
 def _stretches(timezone: str, start_s: int, end_s: int) -> list[tuple[int, int, int]]:
     """Cut [start, end) where the zone's offset from UTC changes: (first second, second beyond, offset)."""
-    changes: list[tuple[int, int]] = []
-    for year in range(_year(start_s), _year(end_s) + 1):
-        changes += [change for change in _changes(timezone, year) if not changes or change[1] != changes[-1][1]]
+    changes = [change for year in range(_year(start_s), _year(end_s) + 1) for change in _changes(timezone, year)]
     ends = [at for at, _ in changes[1:]] + [NEVER_NS]
     cut = ((max(at, start_s), min(end, end_s), offset) for (at, offset), end in zip(changes, ends, strict=True))
     return [(first, beyond, offset) for first, beyond, offset in cut if first < beyond]
@@ -248,6 +255,7 @@ class Schedules:
         self._start_ns, self._end_ns = _hold(start_ns) - _REACH_NS, _hold(end_ns) + _REACH_NS
         self._start_ns, self._end_ns = max(self._start_ns, _FIRST_NS), min(self._end_ns, _LAST_NS)
         self._pairs: dict[tuple[int, int], tuple[Slots, int, int]] = {}
+        self._slots: dict[tuple[int, int, int], Slots] = {}
 
     def judge(self, orig_site: Indexes, resp_site: Indexes, at_ns: Instants) -> tuple[Codes, Instants, Instants]:
         """Say whether two sites are open to each other at each instant.
@@ -325,6 +333,7 @@ class Schedules:
             start_ns, end_ns = self._start_ns, self._end_ns
             slots = self._pair_slots(one, other, start_ns, end_ns)
         for _ in range(2):
+            _make_room(self._pairs)
             self._pairs[one, other] = slots, start_ns, end_ns
             is_open, since_ns, next_ns = _find(slots, at)
             since_ns[since_ns <= start_ns] = ALWAYS_NS
@@ -347,8 +356,18 @@ class Schedules:
     def _pair_slots(self, one: int, other: int, start_ns: int, end_ns: int) -> Slots:
         slots = np.array([(start_ns, end_ns)], dtype=np.int64)
         for plan in {one, other} - {self._always}:
-            slots = intersect(slots, self._plans[plan].slots(start_ns, end_ns))
+            key = plan, start_ns, end_ns
+            if key not in self._slots:
+                _make_room(self._slots)
+                self._slots[key] = self._plans[plan].slots(start_ns, end_ns)
+            slots = intersect(slots, self._slots[key])
         return slots
+
+
+def _make_room(cache: dict[Any, Any]) -> None:
+    """Keep a cache bounded; what is thrown away is evaluated again."""
+    if len(cache) >= _CACHED:
+        cache.clear()
 
 
 def _hold(at_ns: int) -> int:

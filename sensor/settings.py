@@ -30,7 +30,6 @@ from sensor.intervals import (
 from sensor.inventory import read_inventory
 from sensor.policy import UNKNOWN_SITE, Exemption, Peering, Policy, Site, TimeInterval
 from sensor.schedule import evaluate
-from sensor.sites import span
 from sensor.values import (
     MISTAKES_SHOWN,
     UnreadableError,
@@ -271,7 +270,7 @@ class _Reading:
         self.site_nodes: dict[str, yaml.Node] = {}
         self.exemption_nodes: list[yaml.Node] = []
         self.items: dict[str, tuple[list[yaml.Node], list[TimeInterval]]] = {}
-        self.prefixes: dict[tuple[int, int], str] = {}
+        self.prefixes: dict[Network, str] = {}
         elsewhere: list[Mistake] = []
 
         known = ("version", "time_intervals", "sites", "endpoints", "exceptions", "capture")
@@ -406,7 +405,7 @@ class _Reading:
             if network is None:
                 continue
             here = self.page.at(item.start_mark)
-            there = self.prefixes.setdefault(span(network), here)
+            there = self.prefixes.setdefault(network, here)
             if there != here:
                 self.page.wrong(item, f"{network} is already at {there}", "a prefix belongs to one site")
             found.append(network)
