@@ -1,0 +1,230 @@
+"""What the sensor answers over HTTP: `/metrics` for Prometheus, `/-/healthy` and `/-/ready`, `/status` for people.
+
+It listens on the loopback by default, reads only, and keeps nothing: what it tells comes from the callables it is
+given. A peer that connects and stays silent is shown out, so that it cannot take a scrape's place.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from dataclasses import dataclass
+from html import escape
+from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import uvicorn
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from sensor import __version__
+from sensor.errors import Mistake, OperatorError
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from prometheus_client import CollectorRegistry
+    from starlette.requests import Request
+
+HOST: Final = "127.0.0.1"
+PORT: Final = 9768  # free in Prometheus' list of default port allocations
+_PORTS: Final = 65535
+_KEEP_ALIVE_S: Final = 75  # longer than usual scrape intervals, so that scrapes share a connection
+_FIRST_REQUEST_S: Final = 10.0
+_STOP_S: Final = 3
+_CONNECTIONS: Final = 128
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where to listen: an address of this machine and a TCP port (0: any free one)."""
+
+    host: str = HOST
+    port: int = PORT
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the pages tell: the metrics, whether the sensor is ready (policy loaded, capture open), and its state."""
+
+    registry: CollectorRegistry
+    ready: Callable[[], bool]
+    status: Callable[[], dict[str, Any]]
+
+
+def listen(text: str) -> Listen:
+    """Read `host:port`, `[v6]:port`, `:port` or `port`.
+
+    Raises
+    ------
+    OperatorError
+        If it is none of these.
+    """
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") or HOST
+    if not (port.isascii() and port.isdigit() and int(port) <= _PORTS):
+        raise OperatorError(Mistake("listen", f'"{text}" is not an address and port', 'write "127.0.0.1:9768"'))
+    try:
+        address = ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError as error:
+        mistake = Mistake(
+            "listen", f'"{host}" is not an IP address', 'write "127.0.0.1:9768", or "0.0.0.0:9768" for all'
+        )
+        raise OperatorError(mistake) from error
+    return Listen(str(address), int(port))
+
+
+def application(answers: Answers) -> Starlette:
+    """Return the pages as an ASGI application.
+
+    Raises
+    ------
+    nothing
+    """
+
+    def metrics(request: Request) -> Response:
+        # A def, not an async def: Starlette runs it in a thread, and a long page does not hold up the health checks.
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        names = request.query_params.getlist("name[]")
+        page = encode(answers.registry.restricted_registry(names) if names else answers.registry)
+        return Response(page, headers={**_HEADERS, "Content-Type": content_type})
+
+    def healthy(_: Request) -> Response:
+        return PlainTextResponse("swarmtap is healthy.\n", headers=_HEADERS)
+
+    def ready(_: Request) -> Response:
+        if answers.ready():
+            return PlainTextResponse("swarmtap is ready.\n", headers=_HEADERS)
+        return PlainTextResponse("swarmtap is not ready yet.\n", status_code=503, headers=_HEADERS)
+
+    def status(_: Request) -> Response:
+        return JSONResponse({"version": __version__, "ready": answers.ready(), **answers.status()}, headers=_HEADERS)
+
+    def landing(_: Request) -> Response:
+        return HTMLResponse(_LANDING, headers=_HEADERS)
+
+    pages = {"/": landing, "/metrics": metrics, "/-/healthy": healthy, "/-/ready": ready, "/status": status}
+    routes = [Route(path, page, methods=["GET"]) for path, page in pages.items()]
+    return Starlette(routes=routes, middleware=[Middleware(GZipMiddleware, minimum_size=1024)])
+
+
+class Server:
+    """The pages, served from a thread of their own while the `with` block runs.
+
+    Parameters
+    ----------
+    where
+        The address to listen on.
+    answers
+        What the pages tell.
+    """
+
+    def __init__(self, where: Listen, answers: Answers) -> None:
+        self._where = where
+        self._answers = answers
+        self._socket: socket.socket | None = None
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """The address that the pages are served at, with the port that the system chose for port 0."""
+        host, port = self._socket.getsockname()[:2] if self._socket else (self._where.host, self._where.port)
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def __enter__(self) -> Self:
+        """Listen, and serve.
+
+        Raises
+        ------
+        OperatorError
+            If the address is not of this machine, or the port is taken or not allowed.
+        """
+        self._socket = _bound(self._where)
+        config = uvicorn.Config(
+            application(self._answers),
+            http=_Impatient,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=_CONNECTIONS,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=_STOP_S,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, name="serve", daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Finish the answers under way, for a few seconds at most, and stop."""
+        if self._server is not None and self._thread is not None and self._socket is not None:
+            self._server.should_exit = True
+            self._thread.join(2 * _STOP_S)
+            self._socket.close()
+
+
+class _Impatient(H11Protocol):
+    """uvicorn waits for a first request for ever; a silent peer would hold one of the connections as long."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.loop.call_later(_FIRST_REQUEST_S, self._show_out)
+
+    def _show_out(self) -> None:
+        asked = getattr(self, "cycle", None)  # uvicorn types it as if there always were a request
+        if asked is None and not self.transport.is_closing():
+            self.transport.close()
+
+
+def _bound(where: Listen) -> socket.socket:
+    family = socket.AF_INET6 if isinstance(ip_address(where.host), IPv6Address) else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((where.host, where.port))
+        made.listen(_CONNECTIONS)
+    except OSError as error:
+        made.close()
+        read = f"cannot listen on {where.host} port {where.port} ({error.strerror})"
+        raise OperatorError(Mistake("listen", read, "choose another address or port with --listen")) from error
+    return made
+
+
+_LANDING: Final = f"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>swarmtap</title>
+<style>
+:root {{ color-scheme: light dark }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem }}
+</style>
+<h1>swarmtap {escape(__version__)}</h1>
+<p>Listens to TCP 7680 and says which machines gave update bytes to which, and whether that was allowed.</p>
+<ul>
+<li><a href="/metrics">/metrics</a>: for Prometheus</li>
+<li><a href="/status">/status</a>: what the sensor is doing, as JSON</li>
+<li><a href="/-/healthy">/-/healthy</a>: 200 while the process runs</li>
+<li><a href="/-/ready">/-/ready</a>: 200 once policy and capture are open, 503 before</li>
+</ul>
+"""
