@@ -1,0 +1,247 @@
+"""Findings into incidents: one rule, one subject, no quiet time between them; opened, ongoing, closed, told once.
+
+An incident's id is made of what caused it (rule, subject, window of its first finding), so that the same packets give
+the same id whatever their files were called or how they were cut. It closes when its subject has been quiet for as
+long as the rule says; a later finding is a new incident with an id of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from sensor import words
+from sensor.schema import Evidence, Incident
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import pandas as pd
+
+_ID_DIGITS: Final = 16
+_MOST_EVIDENCE: Final = 16
+_MOST_FLOWS: Final = 65_536
+_HOUR_NS: Final = 3_600 * 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a rule says of its incidents: how long until they close, and which ATT&CK techniques they may be."""
+
+    quiet_ns: int = _HOUR_NS
+    attack: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Life:
+    """An incident as it grows."""
+
+    id: str
+    rule: str
+    title: str
+    level: str
+    site: str
+    subject: str
+    reason: str
+    traits: Traits
+    first_seen_ns: int
+    last_seen_ns: int
+    last_window_ns: int
+    state: str = "open"
+    payload_bytes: int = 0
+    counted: int = 0
+    loss: float = 0.0
+    flows: set[int] = field(default_factory=set)
+    evidence: list[Evidence] = field(default_factory=list)
+
+    def is_quiet(self, now_ns: int) -> bool:
+        return now_ns - self.last_seen_ns >= self.traits.quiet_ns
+
+    def frozen(self) -> Incident:
+        flows = max(self.counted, len(self.flows))
+        total = f"In all {words.count(flows, 'flow')} with {words.volume(self.payload_bytes)} of payload."
+        return Incident(
+            id=self.id,
+            rule=self.rule,
+            title=self.title,
+            level=self.level,
+            state=self.state,
+            site=self.site,
+            subject=json.loads(self.subject),
+            first_seen_ns=self.first_seen_ns,
+            last_seen_ns=self.last_seen_ns,
+            flows=flows,
+            payload_bytes=self.payload_bytes,
+            reason=f"{self.reason.rstrip('. ')}. {total}",
+            confidence=round(1.0 - min(max(self.loss, 0.0), 1.0), 4),
+            attack=self.traits.attack,
+            evidence=tuple(self.evidence),
+        )
+
+
+class Incidents:
+    """All incidents of a run; at most `capacity`, beyond which closed ones go first, then those unseen for longest.
+
+    `evicted` counts the incidents that went.
+    """
+
+    def __init__(self, traits: Mapping[str, Traits], capacity: int = 10_000) -> None:
+        self.evicted = 0
+        self._traits = traits
+        self._capacity = capacity
+        self._living: dict[tuple[str, str], _Life] = {}
+        self._closed: list[_Life] = []
+
+    def push(self, findings: pd.DataFrame, *, loss: float = 0.0) -> list[Incident]:
+        """Return the incidents that these findings opened, went on with or, after a quiet time, closed.
+
+        Parameters
+        ----------
+        findings
+            What the judge found: columns of FindingFrame and `evidence`, in time.
+        loss
+            Share of the packets that were lost meanwhile, 0 to 1; it lowers the confidence.
+
+        Raises
+        ------
+        nothing
+        """
+        changed: dict[str, _Life] = {}
+        for finding in findings.to_dict("records"):
+            key = (str(finding["rule"]), str(finding["subject"]))
+            life = self._living.get(key)
+            if life is not None and life.is_quiet(int(finding["window_start_ns"])):
+                changed[life.id] = self._close(key)
+                life = None
+            if life is None:
+                life = self._living[key] = self._open(finding)
+            self._go_on(life, finding, loss)
+            changed[life.id] = life
+        self._evict()
+        return [life.frozen() for life in _in_time(changed.values())]
+
+    def flush(self, now_ns: int) -> list[Incident]:
+        """Return the incidents that are closed now because their subjects have been quiet for long enough.
+
+        Raises
+        ------
+        nothing
+        """
+        quiet = [key for key, life in self._living.items() if life.is_quiet(now_ns)]
+        return [life.frozen() for life in _in_time([self._close(key) for key in quiet])]
+
+    def all(self) -> tuple[Incident, ...]:
+        """Return every incident that is still held, by first packet and id.
+
+        Raises
+        ------
+        nothing
+        """
+        return tuple(life.frozen() for life in _in_time([*self._living.values(), *self._closed]))
+
+    def _open(self, finding: Mapping[Any, Any]) -> _Life:
+        rule, subject, window_ns = str(finding["rule"]), str(finding["subject"]), int(finding["window_start_ns"])
+        # the timespan of a finding can reach back into an earlier incident; what it tells first does not
+        told = finding["evidence"]
+        first_ns = told[0].ts_ns if told else int(finding["first_ts_ns"])
+        return _Life(
+            id=hashlib.sha256(f"{rule}|{subject}|{window_ns}".encode()).hexdigest()[:_ID_DIGITS],
+            rule=rule,
+            title=str(finding["title"]),
+            level=str(finding["level"]),
+            site=str(finding["site"]),
+            subject=subject,
+            reason=str(finding["reason"]),
+            traits=self._traits.get(rule, Traits()),
+            first_seen_ns=first_ns,
+            last_seen_ns=int(finding["last_ts_ns"]),
+            last_window_ns=window_ns,
+        )
+
+    def _go_on(self, life: _Life, finding: Mapping[Any, Any], loss: float) -> None:
+        if int(finding["window_start_ns"]) > life.last_window_ns:
+            life.state = "ongoing"
+            life.last_window_ns = int(finding["window_start_ns"])
+        life.last_seen_ns = max(life.last_seen_ns, int(finding["last_ts_ns"]))
+        life.payload_bytes += int(finding["payload_bytes"])
+        life.counted += int(finding["flow_count"])
+        life.loss = max(life.loss, loss)
+        if len(life.flows) < _MOST_FLOWS:
+            life.flows.update(finding["flows"])
+        located = {place.flow for place in life.evidence}
+        for place in finding["evidence"]:
+            if len(life.evidence) < _MOST_EVIDENCE and place.flow not in located:
+                life.evidence.append(place)
+                located.add(place.flow)
+
+    def _close(self, key: tuple[str, str]) -> _Life:
+        life = self._living.pop(key)
+        life.state = "closed"
+        life.counted, life.flows = max(life.counted, len(life.flows)), set()  # the numbers are not needed any more
+        self._closed.append(life)
+        return life
+
+    def _evict(self) -> None:
+        beyond = len(self._living) + len(self._closed) - self._capacity
+        if beyond <= 0:
+            return
+        self.evicted += beyond
+        self._closed.sort(key=lambda life: (life.last_seen_ns, life.id))
+        gone = min(beyond, len(self._closed))
+        self._closed = self._closed[gone:]
+        oldest = sorted(self._living.items(), key=lambda item: (item[1].last_seen_ns, item[1].id))
+        for key, _ in oldest[: beyond - gone]:
+            del self._living[key]
+
+
+def as_json(incidents: Sequence[Incident], evidence_files: Mapping[int, tuple[str, str]]) -> list[dict[str, Any]]:
+    """Return incidents as `incidents.json` has them.
+
+    Parameters
+    ----------
+    incidents
+        In the order in which they are to be written.
+    evidence_files
+        Name and SHA-256 of each input by its index.
+
+    Raises
+    ------
+    nothing
+    """
+    return [
+        {
+            "id": each.id,
+            "rule": each.rule,
+            "title": each.title,
+            "level": each.level,
+            "state": each.state,
+            "site": each.site,
+            "subject": each.subject,
+            "first_seen_ns": each.first_seen_ns,
+            "last_seen_ns": each.last_seen_ns,
+            "flows": each.flows,
+            "payload_bytes": each.payload_bytes,
+            "reason": each.reason,
+            "confidence": each.confidence,
+            "attack": list(each.attack),
+            "evidence": [_located(place, evidence_files) for place in each.evidence],
+        }
+        for each in incidents
+    ]
+
+
+def _located(place: Evidence, files: Mapping[int, tuple[str, str]]) -> dict[str, str | int]:
+    name, sha256 = files.get(place.input, ("", ""))
+    return {
+        "file": name,
+        "sha256": sha256,
+        "frame": place.number,
+        "offset": place.offset,
+        "community_id": place.community_id,
+    }
+
+
+def _in_time(lives: Iterable[_Life]) -> list[_Life]:
+    return sorted(lives, key=lambda life: (life.first_seen_ns, life.id))

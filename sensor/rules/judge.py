@@ -1,0 +1,359 @@
+"""Rules over activity: one finding per rule, subject and window in which enough rows of that subject have been seen.
+
+A finding tells each row once: the rows that are new to it are those within the timespan that no earlier finding of the
+rule told. What later windows may still need is carried: rows that were not told yet as they are, told ones merged per
+subject and window. So findings do not depend on how the windows were cut into pushes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from sensor.rules import backend, reason
+from sensor.rules.columns import kinds
+from sensor.schema import Evidence, FindingFrame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sensor.rules.backend import Mask, Points, Whole
+    from sensor.rules.ruleset import Measure, Rule, RuleSet
+
+_LOCATORS: Final = ("flow", "community_id", "first_input", "first_number", "first_offset", "first_ts_ns")
+_BASE: Final = (*_LOCATORS, "window_start_ns", "window_s", "payload_bytes", "last_ts_ns", "site")
+_WEIGHT: Final = "rows"
+_TOLD: Final = "told"
+_MOST_FLOWS: Final = 64
+_MOST_EVIDENCE: Final = 16
+_LATEST: Final = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a rule may hold: rows and flows carried to later pushes, and subjects it tells of in one window."""
+
+    rows: int = 1_000_000
+    flows: int = 1_000_000
+    subjects: int = 4096
+
+
+class Judge:
+    """All rules of category `activity`, with what they carry from push to push.
+
+    `counters` says what the limits cost: `rows_dropped` of what was carried (the oldest), `findings_dropped` beyond the
+    subjects of one window, `flows_forgotten` of those already counted (a long flow may then be counted twice).
+    """
+
+    def __init__(self, ruleset: RuleSet, limits: Limits = Limits()) -> None:
+        self.counters = {"rows_dropped": 0, "findings_dropped": 0, "flows_forgotten": 0}
+        self._rules = [_RuleJudge(rule, limits, self.counters) for rule in ruleset.rules if rule.category == "activity"]
+
+    def push(self, activity: pd.DataFrame, until_ns: int) -> pd.DataFrame:
+        """Return the findings of these windows: FindingFrame's columns and `evidence`, by window, rule and subject.
+
+        Parameters
+        ----------
+        activity
+            Whole windows: columns of ActivityFrame and JudgedFrame.
+        until_ns
+            All windows before this instant have been pushed now.
+
+        Raises
+        ------
+        nothing
+        """
+        rows = backend.Encoded(activity, kinds("activity"))
+        found = [each.push(rows, until_ns).assign(order=at) for at, each in enumerate(self._rules)]
+        whole = [each for each in found if len(each)]
+        if not whole:
+            return empty()
+        findings = pd.concat(whole, ignore_index=True)
+        findings = findings.sort_values(["window_start_ns", "order", "subject"], kind="stable", ignore_index=True)
+        return findings.drop(columns="order")
+
+
+def empty() -> pd.DataFrame:
+    """Return no findings, with every column and its dtype.
+
+    Raises
+    ------
+    nothing
+    """
+    columns = {column.name: pd.Series([], dtype=column.dtype) for column in FindingFrame.columns()}
+    return pd.DataFrame(columns | {"evidence": pd.Series([], dtype="object")})
+
+
+@dataclass(frozen=True, slots=True)
+class _Hits:
+    """The points where a rule has enough, int64[K], ascending, and what was measured there."""
+
+    point: Whole
+    value: Whole
+    measure: Whole
+    first: Whole  # the first point that counts for it
+
+
+class _RuleJudge:
+    def __init__(self, rule: Rule, limits: Limits, counters: dict[str, int]) -> None:
+        self._rule = rule
+        self._limits = limits
+        self._counters = counters
+        measured = {measure.column for measure in rule.measures} - {""}
+        self._told_by_name = [name for name, _ in reason.places(rule.reason) if name not in reason.MEASURED]
+        self._columns = list(dict.fromkeys([*rule.subject, *sorted(measured), *self._told_by_name, *_BASE]))
+        self._span_ns = max((measure.span_ns for measure in rule.measures), default=1)
+        self._horizon_ns = -_LATEST
+        self._carried: pd.DataFrame | None = None
+        self._counted = np.zeros(0, np.int64)  # flows already counted, ascending
+
+    def push(self, rows: backend.Encoded, until_ns: int) -> pd.DataFrame:
+        held = backend.evaluate(self._rule.condition, rows)
+        if not held.any():
+            self._carried = self._alive(self._carried, until_ns)
+            return empty()
+        new = rows.frame.loc[held, self._columns].assign(**{_WEIGHT: 1, _TOLD: False})
+        new = new.astype({name: "str" for name in self._columns if isinstance(new[name].dtype, pd.CategoricalDtype)})
+        carried = 0 if self._carried is None else len(self._carried)
+        both = new if self._carried is None else pd.concat([self._carried, new], ignore_index=True)
+        both = both.reset_index(drop=True)
+        group = grouped(both, self._rule.subject)
+        at = backend.points(group, both["window_start_ns"].to_numpy())
+        fresh = np.zeros(len(at.group), np.bool_)
+        fresh[at.row[carried:]] = True
+        enough = self._measured(both, at)
+        hits = _hits([found & fresh for _, found, _ in enough], enough, at)
+        teller = _tellers([found & fresh for _, found, _ in enough], [span for _, _, span in enough], at)
+        told = both[_TOLD].to_numpy(dtype=np.bool_)
+        findings = self._findings(both, at, hits, np.where(told, len(at.group), teller))
+        both[_TOLD] = told | (teller < len(at.group))
+        self._carry(both, max(until_ns, int(at.window.max())))
+        return findings
+
+    # --- measuring
+    def _measured(self, both: pd.DataFrame, at: Points) -> list[tuple[Whole, Mask, int]]:
+        """Return for each measure its value at each point, whether that is enough, and its timespan."""
+        if not self._rule.measures:
+            one = np.ones(len(at.group), np.int64)
+            return [(one, one > 0, 1)]
+        found = []
+        for measure in self._rule.measures:
+            value = _measure(measure, both, at)
+            enough = np.asarray(backend.COMPARE[measure.op](value, measure.threshold), dtype=np.bool_)
+            found.append((value, enough, measure.span_ns))
+        return found
+
+    # --- telling
+    def _findings(self, both: pd.DataFrame, at: Points, hits: _Hits, teller: Whole) -> pd.DataFrame:
+        """Return a finding for each hit; `teller` is the point that tells each row, or the number of points."""
+        hits = self._limited(hits, both, at)
+        if not len(hits.point):
+            return empty()
+        position = np.searchsorted(hits.point, teller)
+        inside = position < len(hits.point)
+        inside[inside] = hits.point[position[inside]] == teller[inside]
+        chosen = np.flatnonzero(inside)
+        number = position[chosen].astype(np.int64)  # the finding of each chosen row
+        window, flow = (both[name].to_numpy()[chosen] for name in ("window_start_ns", "flow"))
+        order = np.lexsort((flow, window, number))
+        chosen, number = chosen[order], number[order]
+        begin = np.flatnonzero(np.diff(number, prepend=-1))
+        first = both.iloc[chosen[begin]]
+        payload = np.add.reduceat(both["payload_bytes"].to_numpy()[chosen], begin)
+        flows, counted = self._flows(flow[order], number, at.window[hits.point], window[order])
+        earliest = np.full(len(at.group), _LATEST)
+        np.minimum.at(earliest, at.row, both["first_ts_ns"].to_numpy())
+        latest = np.full(len(at.group), -_LATEST)
+        np.maximum.at(latest, at.row, both["last_ts_ns"].to_numpy())
+        return pd.DataFrame(
+            {
+                "rule": pd.Series([self._rule.name] * len(begin), dtype="str"),
+                "title": pd.Series([self._rule.title] * len(begin), dtype="str"),
+                "level": pd.Series([self._rule.level] * len(begin), dtype="str"),
+                "site": first["site"].to_numpy(),
+                "subject": pd.Series(self._subjects(first), dtype="str"),
+                "window_start_ns": at.window[hits.point],
+                "window_s": first["window_s"].to_numpy().astype(np.int32),
+                "first_ts_ns": earliest[hits.first],
+                "last_ts_ns": latest[hits.point],
+                "value": hits.value.astype(np.float64),
+                "flows": pd.Series(flows, dtype="object"),
+                "flow_count": counted,
+                "payload_bytes": payload,
+                "reason": pd.Series(self._reasons(both, hits, chosen, begin, counted), dtype="str"),
+                "evidence": pd.Series(self._evidence(both, at, hits, chosen, number), dtype="object"),
+            }
+        )
+
+    def _limited(self, hits: _Hits, both: pd.DataFrame, at: Points) -> _Hits:
+        """Return the hits without those beyond the subjects of a window; the earliest flows stay."""
+        windows, in_window = np.unique(at.window[hits.point], return_inverse=True)
+        if not len(windows) or np.bincount(in_window).max() <= self._limits.subjects:
+            return hits
+        flow = np.full(len(at.group), _LATEST)
+        np.minimum.at(flow, at.row, both["flow"].to_numpy())
+        order = np.lexsort((flow[hits.point], in_window))
+        starts = np.searchsorted(in_window[order], np.arange(len(windows)))
+        rank = np.arange(len(order)) - starts[in_window[order]]
+        kept = np.sort(order[rank < self._limits.subjects])
+        self._counters["findings_dropped"] += len(hits.point) - len(kept)
+        return _Hits(hits.point[kept], hits.value[kept], hits.measure[kept], hits.first[kept])
+
+    def _flows(self, flow: Whole, number: Whole, told_ns: Whole, seen_ns: Whole) -> tuple[list[tuple[int, ...]], Whole]:
+        """Return each finding's flows, ascending, and how many flows it is the first to tell of."""
+        order = np.lexsort((flow, number))
+        by, flows = number[order], flow[order]
+        once = np.ones(len(by), np.bool_)
+        once[1:] = (np.diff(by) != 0) | (np.diff(flows) != 0)
+        by, flows = by[once], flows[once]
+        begin = np.flatnonzero(np.diff(by, prepend=-1))
+        end = np.append(begin[1:], len(by))
+        listed = [
+            tuple(flows[start : min(stop, start + _MOST_FLOWS)].tolist())
+            for start, stop in zip(begin, end, strict=True)
+        ]
+        order = np.lexsort((seen_ns, told_ns[number], flow))
+        begin = np.flatnonzero(np.diff(flow[order], prepend=-_LATEST))
+        firsts = order[begin]
+        unknown = firsts[~np.isin(flow[firsts], self._counted)]
+        counted = np.bincount(number[unknown], minlength=len(told_ns)).astype(np.int64)
+        self._counted = np.union1d(self._counted, flow[unknown])
+        self._counters["flows_forgotten"] += max(len(self._counted) - self._limits.flows, 0)
+        self._counted = self._counted[-self._limits.flows :]
+        return listed, counted
+
+    def _subjects(self, first: pd.DataFrame) -> list[str]:
+        columns = sorted(self._rule.subject)
+        values = zip(*(first[name].tolist() for name in columns), strict=True) if columns else [()] * len(first)
+        return [json.dumps(dict(zip(columns, each, strict=True)), ensure_ascii=False) for each in values]
+
+    def _reasons(
+        self, both: pd.DataFrame, hits: _Hits, chosen: npt.NDArray[np.intp], begin: npt.NDArray[np.intp], counted: Whole
+    ) -> list[str]:
+        measures = self._rule.measures
+        limits: list[int | float] = [measure.threshold for measure in measures] or [1]
+        spans = [measure.span_ns for measure in measures] or [0]
+        columns: dict[str, list[Any]] = {
+            "value": hits.value.tolist(),
+            "threshold": [limits[each] for each in hits.measure.tolist()],
+            "timespan_ns": [spans[each] for each in hits.measure.tolist()],
+            "flow_count": counted.tolist(),
+        }
+        for name in self._told_by_name:
+            if kinds("activity")[name].adds:
+                columns[name] = np.add.reduceat(both[name].to_numpy()[chosen], begin).tolist()
+            else:
+                columns[name] = both[name].iloc[chosen[begin]].tolist()
+        return reason.compose(self._rule.reason, columns, len(begin))
+
+    def _evidence(
+        self, both: pd.DataFrame, at: Points, hits: _Hits, chosen: npt.NDArray[np.intp], number: Whole
+    ) -> list[tuple[Evidence, ...]]:
+        """Return where each finding's flows lie; of findings without quiet between them, only the first flows."""
+        group, window = at.group[hits.point], at.window[hits.point]
+        breaks = (np.diff(group) != 0) | (np.diff(window) >= self._rule.quiet_ns)
+        chain = np.concatenate(([0], np.cumsum(breaks)))[number]
+        flow = both["flow"].to_numpy()[chosen]
+        start = both["first_ts_ns"].to_numpy()[chosen]
+        order = np.lexsort((flow, start, number))
+        once = pd.DataFrame({"chain": chain[order], "flow": flow[order]}).drop_duplicates()
+        picked = order[once.index[once.groupby("chain").cumcount() < _MOST_EVIDENCE]]
+        found: list[list[Evidence]] = [[] for _ in hits.point]
+        located = both.iloc[chosen[picked]]
+        for finding, *place in zip(
+            number[picked].tolist(), *(located[name].tolist() for name in _LOCATORS), strict=True
+        ):
+            found[finding].append(Evidence(*place))
+        return [tuple(each) for each in found]
+
+    # --- carrying
+    def _carry(self, both: pd.DataFrame, until_ns: int) -> None:
+        alive = self._alive(both, until_ns)
+        if alive is None:
+            self._carried = None
+            return
+        kept = self._merged(alive)
+        if len(kept) > self._limits.rows:
+            self._counters["rows_dropped"] += len(kept) - self._limits.rows
+            kept = kept.sort_values("window_start_ns", kind="stable").iloc[-self._limits.rows :]
+        self._carried = kept.reset_index(drop=True)
+
+    def _alive(self, rows: pd.DataFrame | None, until_ns: int) -> pd.DataFrame | None:
+        """Return the rows that a later window can still see, or nothing."""
+        self._horizon_ns = max(self._horizon_ns, until_ns)
+        if rows is None or not self._rule.measures:
+            return None
+        alive = rows["window_start_ns"].to_numpy() > self._horizon_ns - self._span_ns
+        return rows[alive] if alive.any() else None
+
+    def _merged(self, kept: pd.DataFrame) -> pd.DataFrame:
+        """Merge rows that were told: later windows need only what they measure, per subject and window."""
+        told = kept[_TOLD].to_numpy(dtype=np.bool_)
+        old = kept[told]
+        distinct = [measure.column for measure in self._rule.measures if measure.kind == "value_count"]
+        summed = [_WEIGHT, *(measure.column for measure in self._rule.measures if measure.kind == "value_sum")]
+        code = grouped(old, (*self._rule.subject, "window_start_ns", *distinct))
+        many = int(code.max()) + 1 if len(code) else 0
+        if many == len(old):
+            return kept
+        first = np.unique(code, return_index=True)[1]
+        made = old.iloc[first].copy()
+        for name in dict.fromkeys(summed):
+            total = np.zeros(many, np.int64)
+            np.add.at(total, code, old[name].to_numpy())
+            made[name] = total
+        for name, pick, start in (("first_ts_ns", np.minimum, _LATEST), ("last_ts_ns", np.maximum, -_LATEST)):
+            edge = np.full(many, start)
+            pick.at(edge, code, old[name].to_numpy())
+            made[name] = edge
+        return pd.concat([made, kept[~told]], ignore_index=True)
+
+
+def grouped(frame: pd.DataFrame, columns: Iterable[str]) -> Whole:
+    """Return the group number of each row, from 0: rows alike in all columns have the same.
+
+    Raises
+    ------
+    nothing
+    """
+    code = np.zeros(len(frame), np.int64)
+    for name in columns:
+        codes, values = pd.factorize(frame[name], use_na_sentinel=False)
+        code = pd.factorize(code * (len(values) + 1) + codes)[0].astype(np.int64)
+    return code
+
+
+def _measure(measure: Measure, both: pd.DataFrame, at: Points) -> Whole:
+    if measure.kind == "value_count":
+        value = pd.factorize(both[measure.column], use_na_sentinel=False)[0].astype(np.int64)
+        return backend.count_distinct(at, value, measure.span_ns)
+    amount = _WEIGHT if measure.kind == "event_count" else measure.column
+    return backend.add_up(at, both[amount].to_numpy(dtype=np.int64), measure.span_ns)
+
+
+def _hits(found: list[Mask], measured: list[tuple[Whole, Mask, int]], at: Points) -> _Hits:
+    """Return the points where any measure has enough: the first such measure's value, the longest reach back."""
+    where = np.flatnonzero(np.logical_or.reduce(found))
+    stacked = np.stack(found)[:, where]
+    which = np.argmax(stacked, axis=0)
+    values = np.stack([value for value, _, _ in measured])[which, where]
+    firsts = np.stack([at.first_within(span) for _, _, span in measured])[:, where]
+    return _Hits(where, values, which.astype(np.int64), np.where(stacked, firsts, _LATEST).min(axis=0, initial=_LATEST))
+
+
+def _tellers(found: list[Mask], spans: list[int], at: Points) -> Whole:
+    """Return the first point from each row on that has enough and still sees the row, or the number of points."""
+    none = len(at.group)
+    teller = np.full(len(at.row), none, np.int64)
+    for mask, span in zip(found, spans, strict=True):
+        hits = np.append(np.flatnonzero(mask), none)
+        reach = np.append(at.first_within(span), none)
+        candidate = hits[np.searchsorted(hits, at.row)]
+        sees = reach[candidate] <= at.row
+        teller[sees] = np.minimum(teller[sees], candidate[sees])
+    return teller
