@@ -59,7 +59,8 @@ def read_weekdays(text: str) -> Range:
     """Read a weekday or a range of them; the week starts on Sunday."""
     first, last = _read_range(text, "weekday", _weekday)
     if first > last:
-        right = f"the week starts on sunday; write two: {WEEKDAYS[first]}:saturday and sunday:{WEEKDAYS[last]}"
+        before, after = _write_range(WEEKDAYS[first], WEEKDAYS[-1]), _write_range(WEEKDAYS[0], WEEKDAYS[last])
+        right = f"the week starts on sunday; write two: {before} and {after}"
         raise UnreadableError(f"weekdays {quote(text)} run over the end of the week", right)
     return first, last
 
@@ -82,7 +83,8 @@ def read_months(text: str) -> Range:
     """Read a month, by name or number, or a range of them."""
     first, last = _read_range(text, "month", _month)
     if first > last:
-        right = f"write two: {MONTHS[first - 1]}:december and january:{MONTHS[last - 1]}"
+        before, after = _write_range(MONTHS[first - 1], MONTHS[-1]), _write_range(MONTHS[0], MONTHS[last - 1])
+        right = f"write two: {before} and {after}"
         raise UnreadableError(f"months {quote(text)} run over the end of the year", right)
     return first, last
 
@@ -207,4 +209,8 @@ def write_interval(interval: TimeInterval) -> str:
 
 
 def _write_ranges(ranges: tuple[Range, ...], write: Callable[[int], str]) -> list[str]:
-    return [f"'{write(a)}'" if a == b else f"'{write(a)}:{write(b)}'" for a, b in ranges]
+    return [f"'{_write_range(write(first), write(last))}'" for first, last in ranges]
+
+
+def _write_range(first: str, last: str) -> str:
+    return first if first == last else f"{first}:{last}"
