@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final, Literal
 from uuid import UUID
 
 from sensor import wire
-from sensor.samples.stack import FILL, MS, OLD_SYN_WINDOW, ORIG, RESP, Conversation, Host, Path, Tape
+from sensor.samples.frames import FILL, OLD_SYN_WINDOW, ORIG, RESP, Host
+from sensor.samples.stack import MS, Conversation, Path, Tape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,7 +14,7 @@ from sensor import wire
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sensor.samples.stack import Frame
+    from sensor.samples.frames import Frame
 
 UNCUT: Final = 262144
 

@@ -6,7 +6,7 @@ import struct
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from sensor.samples.stack import ORIG, RESP
+from sensor.samples.frames import ORIG, RESP
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sensor.samples.delivery import Talk, peer_id
-from sensor.samples.stack import ORIG, RESP
+from sensor.samples.frames import ORIG, RESP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from sensor.samples.stack import Link, Segment
+    from sensor.samples.frames import Link, Segment
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from uuid import UUID
 import pytest
 
 from sensor.samples.delivery import Content, Talk, Transfer, bitfield, handshake, message, peer_id
-from sensor.samples.stack import FILL, ORIG, RESP, SECOND, Host, Path, Tape
+from sensor.samples.frames import FILL, ORIG, RESP, Host
+from sensor.samples.stack import SECOND, Path, Tape
 from tests import builders as build
 
 NEW, OLD, OTHER = Host("10.1.0.5"), Host("10.1.0.6", syn_window=64240), Host("10.1.0.9")

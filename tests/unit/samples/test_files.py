@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sensor.samples.files import Shape, write
-from sensor.samples.stack import Frame
+from sensor.samples.frames import Frame
 from tests import builders as build
 
 if TYPE_CHECKING:

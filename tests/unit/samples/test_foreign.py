@@ -9,7 +9,7 @@ import pytest
 
 from sensor.samples import build
 from sensor.samples.foreign import DIALOGUES, noise
-from sensor.samples.stack import ORIG, RESP
+from sensor.samples.frames import ORIG, RESP
 
 if TYPE_CHECKING:
     from pathlib import Path

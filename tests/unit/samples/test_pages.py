@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sensor.samples import POLICY, STORIES, truth, write_all, write_office
-from sensor.samples.office import OPEN, SITES
+from sensor.samples.grounds import OPEN, SITES
 from sensor.schedule import Schedules
 from sensor.schema import SCHEDULES
 from sensor.settings import load_policy, warnings

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from sensor.samples.delivery import Content, Talk, Transfer
-from sensor.samples.stack import SECOND, Host, Path, Tape
+from sensor.samples.frames import Host
+from sensor.samples.stack import SECOND, Path, Tape
 from sensor.samples.truth import Finding, Judgement, Truth, count
 
 START = 1_780_000_000 * SECOND
