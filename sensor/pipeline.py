@@ -20,7 +20,7 @@ from sensor.enrich import Policing
 from sensor.errors import Damage, Mistake, OperatorError
 from sensor.exemptions import Exemptions
 from sensor.flows import FlowOptions, FlowTable
-from sensor.incidents import Incidents
+from sensor.incidents import Incidents, Traits
 from sensor.messages import MessageReader
 from sensor.order import Order, Ordered
 from sensor.rules.judge import Judge
@@ -76,7 +76,7 @@ class Pipeline:
         policing = Policing(policy, self.sites, self.schedules, Exemptions(policy))
         self.activity = Activity(policing, options.flows.window_s)
         self.judge = Judge(ruleset)
-        self.incidents = Incidents()
+        self.incidents = Incidents({rule.name: Traits(rule.quiet_ns, rule.attack) for rule in ruleset.rules})
         self.packets = 0
         self.weird = np.zeros(len(WEIRDS), dtype=np.int64)
         self.first_ns = 0
@@ -119,9 +119,8 @@ class Pipeline:
         judged = self.activity.push(windows, endings, messages, handshakes, until_ns)
         closed_ns = until_ns if until_ns is not None else self.last_ns // window_ns * window_ns + window_ns
         findings = self.judge.push(judged.activity, closed_ns)
-        changed = self.incidents.push(findings, judged.activity)
-        if until_ns is None:
-            changed = [*changed, *self.incidents.flush(self.last_ns)]
+        changed = self.incidents.push(findings)
+        changed += self.incidents.flush(self.last_ns if until_ns is None else until_ns)
         return Step(judged, findings, tuple(changed), closed_ns)
 
 

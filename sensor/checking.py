@@ -1,0 +1,116 @@
+"""What `check` and `schedule` tell: mistakes and oddities of policy and rules, the rules' cases, and who is open when."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sensor import schedule, settings, words
+from sensor.errors import Exit, Mistake, OperatorError
+from sensor.pipeline import Options, analyze
+from sensor.rules import cases
+from sensor.rules.load import load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sensor.policy import Policy
+    from sensor.rules.ruleset import RuleSet
+    from sensor.schema import Incident
+
+_DAY_NS: Final = 86_400 * 1_000_000_000
+
+
+def check(policy: Path | None, rules: Sequence[Path]) -> int:
+    """Read policy and rules, warn of what is hardly meant, and run the rules' cases.
+
+    Raises
+    ------
+    OperatorError
+        With the mistakes of policy and rules together.
+    """
+    mistakes: list[Mistake] = []
+    ruleset: RuleSet | None = None
+    told: list[str] = []
+    try:
+        read = settings.load_policy(policy)
+        told.append(f"policy: {words.count(len(read.sites), 'site')}, no mistake" if policy else "policy: the built-in one")
+    except OperatorError as error:
+        mistakes += error.mistakes
+    try:
+        ruleset = load(list(rules))
+    except OperatorError as error:
+        mistakes += error.mistakes
+    if mistakes or ruleset is None:
+        raise OperatorError(*mistakes)
+    console = Console(highlight=False, soft_wrap=True)
+    for warning in settings.warnings(policy) if policy else []:
+        console.print(Text(f"warning: {words.visible(str(warning))}", style="yellow"))
+    results = cases.run(ruleset, _captures(), lambda capture, under: _incidents(capture, under, ruleset))
+    failed = [result for result in results if not result.passed]
+    for result in failed:
+        console.print(Text(words.visible(str(result)), style="red"))
+    told.append(f"rules: {words.count(len(ruleset.rules), 'rule')}, no mistake")
+    told.append(f"cases: {len(results) - len(failed)} of {len(results)} as expected")
+    for line in told:
+        console.print(Text(line))
+    return Exit.OPERATOR if failed else Exit.DONE
+
+
+def show_schedule(policy: Path | None, at_ns: int, days: int, *, explain: bool) -> int:
+    """Print each site's state at an instant and its slots of the days that follow, in local time and UTC."""
+    read = settings.load_policy(policy)
+    console = Console(highlight=False)
+    if explain:
+        console.print(schedule.explain(read), end="", markup=False)
+        return Exit.DONE
+    schedules = schedule.Schedules(read, at_ns, at_ns + days * _DAY_NS)
+    table = Table(title=f"Schedule at {_utc(at_ns)}", title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for heading in ("site", "state", "since", "changes", "time zone"):
+        table.add_column(heading, header_style="bold", no_wrap=True)
+    for state in schedules.states(at_ns):
+        table.add_row(
+            Text(words.visible(state.site)),
+            state.schedule,
+            "always" if state.since_ns <= schedule.ALWAYS_NS else _local(state.since_ns, state.timezone),
+            "never" if state.next_ns >= schedule.NEVER_NS else _local(state.next_ns, state.timezone),
+            state.timezone,
+        )
+    console.print(table)
+    for site in read.sites:
+        slots = schedules.slots(site.name, at_ns, at_ns + days * _DAY_NS)
+        if site.peering != "scheduled":
+            continue
+        console.print(Text(f"\n{words.visible(site.name)}: {words.count(len(slots), 'slot')} in {words.count(days, 'day')}"))
+        for start_ns, end_ns in slots.tolist():
+            local = f"{_local(start_ns, site.timezone)} - {_local(end_ns, site.timezone)} {site.timezone}"
+            console.print(f"  {local}   ({_utc(start_ns)} - {_utc(end_ns)})", markup=False, soft_wrap=True)
+    return Exit.DONE
+
+
+def _incidents(capture: Path, policy: Path, ruleset: RuleSet) -> tuple[Incident, ...]:
+    return analyze([str(capture)], _policy(policy), ruleset, Options()).incidents
+
+
+def _policy(path: Path) -> Policy:
+    return settings.load_policy(path)
+
+
+def _captures() -> Path:
+    """Return the folder of the sample captures that rules name in their cases."""
+    shipped = Path(__file__).parent / "shipped" / "pcaps"
+    return shipped if shipped.is_dir() else Path(__file__).parent.parent / "pcaps"
+
+
+def _utc(at_ns: int) -> str:
+    return f"{datetime.fromtimestamp(at_ns // 1_000_000_000, tz=UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _local(at_ns: int, timezone: str) -> str:
+    return f"{datetime.fromtimestamp(at_ns // 1_000_000_000, tz=ZoneInfo(timezone)):%a %Y-%m-%d %H:%M}"
