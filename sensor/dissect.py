@@ -3,10 +3,10 @@
 What a packet row *is* stands here; the fast lane gives the same rows, and the tests hold both against each other.
 
 **Which frames.** TCP over IPv4 or IPv6 over: Ethernet (II, or LLC/SNAP), Linux cooked v1 and v2, raw IP, BSD null and
-loop in either byte order, PPP; below at most 8 VLAN tags (802.1Q, 802.1ad, 0x9100), MPLS labels and a PPPoE session;
-IPv6 behind hop-by-hop, routing, destination, authentication and fragment headers. At most 4 tunnels are opened on the
-way: IP in IP, MPLS in IP, GRE, and ERSPAN (what a switch mirrors to a far sensor); the row is the innermost packet. The
-quoted packet in an ICMP error is not a packet. Everything else is silently not ours.
+loop in either byte order, PPP; below at most 8 VLAN tags (802.1Q, 802.1ad, 0x9100), MPLS labels, a PPPoE session, and
+Cisco's SGT and VN tags; IPv6 behind hop-by-hop, routing, destination, authentication and fragment headers. At most 4
+tunnels are opened on the way: IP in IP, MPLS in IP, GRE, and ERSPAN (what a switch mirrors to a far sensor); the row is
+the innermost packet. The quoted packet in an ICMP error is not a packet. Everything else is silently not ours.
 
 **Lengths** come from the IP header; what follows in the frame is padding. A total length of 0 (IPv6: payload length 0)
 means segmentation offload: `tso_length`, and the frame's length on the wire is used. A length beyond the frame on the
@@ -59,11 +59,18 @@ _VLANS: Final = (wire.ETHERTYPE_VLAN, wire.ETHERTYPE_QINQ, wire.ETHERTYPE_QINQ_O
 _MPLS: Final = (0x8847, 0x8848)  # RFC 5332
 _PPPOE_SESSION: Final = 0x8864  # RFC 2516
 _BRIDGED: Final = 0x6558  # RFC 7637: an Ethernet frame inside GRE
+# Headers of fixed size that end in the next EtherType: where that stands. Cisco's security group tag and VN tag.
+_NEXT_AT: Final = {_BRIDGED: 12, 0x8909: 6, 0x8926: 4}
 _ERSPAN_2: Final = 0x88BE  # draft-foschiano-erspan-03, types I and II
 _ERSPAN_3: Final = 0x22EB
 _LENGTH_MAX: Final = 1500  # IEEE 802.3: up to here the type field is a length
 _SNAP: Final = b"\xaa\xaa\x03\x00\x00\x00"  # RFC 1042
-_PPP_TYPES: Final = {0x0021: wire.ETHERTYPE_IPV4, 0x0057: wire.ETHERTYPE_IPV6}  # RFC 1332, RFC 5072
+_PPP_TYPES: Final = {
+    0x0021: wire.ETHERTYPE_IPV4,  # RFC 1332
+    0x0057: wire.ETHERTYPE_IPV6,  # RFC 5072
+    0x0281: 0x8847,  # RFC 3032
+    0x0283: 0x8848,
+}
 _AF_INET: Final = 2
 _AF_INET6: Final = (10, 23, 24, 28, 30)  # Linux, Windows, NetBSD and OpenBSD, FreeBSD, Darwin
 _HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION = 0, 43, 44, 51, 60  # RFC 8200, RFC 4302
@@ -284,22 +291,26 @@ def _unwrap(frame: _Frame, ethertype: int, at: int, vlans: list[int]) -> tuple[i
             if len(vlans) > VLAN_TAGS_MAX:
                 raise _NoPacketError
             ethertype, at = tag.type, at + 4
-        elif ethertype in _MPLS:
-            at = _labels(frame, at)
-            ethertype = _by_version(frame, at)
-        elif ethertype == _PPPOE_SESSION:
-            frame.take(at, 6)
-            ethertype, at = _ppp_protocol(frame, at + 6)
-        elif ethertype == _BRIDGED:
-            ethertype, at = _u16(frame.take(at, 14), 12), at + 14
-        elif ethertype <= _LENGTH_MAX:
-            head = frame.take(at, 8)
-            if not head.startswith(_SNAP) or _u16(head, 6) <= _LENGTH_MAX:
-                raise _NoPacketError
-            ethertype, at = _u16(head, 6), at + 8
         else:
-            raise _NoPacketError
+            ethertype, at = _unwrap_other(frame, ethertype, at)
     return at, 4 if ethertype == wire.ETHERTYPE_IPV4 else 6
+
+
+def _unwrap_other(frame: _Frame, ethertype: int, at: int) -> tuple[int, int]:
+    if ethertype in _MPLS:
+        at = _labels(frame, at)
+        return _by_version(frame, at), at
+    if ethertype == _PPPOE_SESSION:
+        frame.take(at, 6)
+        return _ppp_protocol(frame, at + 6)
+    if ethertype in _NEXT_AT:
+        size = _NEXT_AT[ethertype] + 2
+        return _u16(frame.take(at, size), size - 2), at + size
+    if ethertype <= _LENGTH_MAX:
+        head = frame.take(at, 8)
+        if head.startswith(_SNAP) and _u16(head, 6) > _LENGTH_MAX:
+            return _u16(head, 6), at + 8
+    raise _NoPacketError
 
 
 def _labels(frame: _Frame, at: int) -> int:

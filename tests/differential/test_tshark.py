@@ -1,0 +1,84 @@
+"""Our packets and flows are tshark's, column by column, on every capture at hand."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sensor.decode import Decoder
+from sensor.dissect import dissect, slow_lane
+from sensor.sources.files import Reader
+from tests.differential import tshark
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sensor.schema import Batch, Rows
+
+ROOT = Path(__file__).parents[2]
+REAL = ROOT.parent / "shared" / "captures" / "real"
+SAMPLES = ROOT / "pcaps"
+
+pytestmark = pytest.mark.needs("tshark")
+
+
+def captures() -> list[Any]:
+    found = sorted(REAL.glob("*.pcap")) + sorted(SAMPLES.glob("*.pcap"))
+    return [pytest.param(path, id=path.name) for path in found]
+
+
+def batches(path: Path) -> Iterator[Batch]:
+    with Reader(path, 0) as reader:
+        yield from reader.batches()
+
+
+def as_seen(packets: Rows) -> list[tshark.Seen]:
+    same = [name for name in tshark.Seen._fields if name not in ("src", "dst")]
+    return [
+        tshark.Seen(src=address(row, "src"), dst=address(row, "dst"), **{name: int(row[name]) for name in same})
+        for row in packets
+    ]
+
+
+def address(row: Any, side: str) -> str:
+    value = int(row[f"{side}_hi"]) << 64 | int(row[f"{side}_lo"])
+    return str(ipaddress.IPv6Address(value) if row["ip_version"] == 6 else ipaddress.IPv4Address(value & 0xFFFFFFFF))
+
+
+def test_the_real_captures_are_there() -> None:
+    if not REAL.is_dir():
+        assert not os.environ.get("CI"), f"{REAL} is missing"
+        pytest.skip(f"{REAL} is missing")
+    assert len(captures()) >= 8
+
+
+@pytest.mark.parametrize("path", captures())
+def test_packets(path: Path) -> None:
+    wanted, _ = tshark.read(path, 7680)
+    decoder = Decoder(slow=slow_lane)
+    ours = [seen for batch in batches(path) for seen in as_seen(decoder.push(batch))]
+    assert ours == wanted
+    assert wanted
+
+
+@pytest.mark.parametrize("path", captures())
+def test_the_slow_lane_alone(path: Path) -> None:
+    wanted, _ = tshark.read(path, 7680)
+    assert [seen for batch in batches(path) for seen in as_seen(dissect(batch.frames, batch.data).packets)] == wanted
+
+
+def test_the_driver_reads_what_is_known_of_a_capture() -> None:
+    """The literal truth about one real capture, so that two equal blindnesses do not pass for agreement."""
+    path = REAL / "refused-sll.pcap"
+    if not path.exists():
+        pytest.skip(f"{path} is missing")
+    packets, streams = tshark.read(path, 7680)
+    assert len(packets) == 10
+    assert Counter(packet.flags for packet in packets) == {0x02: 5, 0x14: 5}
+    assert {packet.payload_bytes for packet in packets} == {0}
+    assert len(set(streams)) >= 1
