@@ -217,13 +217,19 @@ class _Page:
             self.wrong(node, f"{what} without {', '.join(missing)}", "add it" if len(missing) == 1 else "add them")
         return found
 
-    def items(self, node: yaml.Node, what: str) -> list[yaml.Node]:
-        """Return a list's items; anything else, and an empty list, is a mistake."""
+    def items(self, node: yaml.Node | None, what: str, *, may_be_empty: bool = False) -> list[yaml.Node]:
+        """Return a list's items, none if the key is absent; anything else is a mistake, and so is an empty list."""
+        if node is None:
+            return []
         if not isinstance(node, yaml.SequenceNode):
-            example = f"write [{node.value}]" if isinstance(node, yaml.ScalarNode) and node.value else "write a list"
+            example = (
+                f"write [{quote(node.value)[1:-1]}]"
+                if isinstance(node, yaml.ScalarNode) and node.value
+                else "write a list"
+            )
             self.wrong(node, f"{_kind(node)} where a list of {what} belongs", example)
             return []
-        if not node.value:
+        if not node.value and not may_be_empty:
             self.wrong(node, f"an empty list of {what}", "fill it, or leave the key out")
         return list(node.value)
 
@@ -243,12 +249,12 @@ class _Page:
             self.wrong(node, bad.read, bad.right)
             return otherwise
 
-    def values(self, node: yaml.Node | None, what: str, read: Callable[[str], T]) -> tuple[T, ...]:
+    def values(
+        self, node: yaml.Node | None, what: str, read: Callable[[str], T], *, may_be_empty: bool = False
+    ) -> tuple[T, ...]:
         """Return what a list of scalars says."""
-        if node is None:
-            return ()
-        read_values = (self.value(item, read, None) for item in self.items(node, what))
-        return tuple(value for value in read_values if value is not None)
+        found = (self.value(item, read, None) for item in self.items(node, what, may_be_empty=may_be_empty))
+        return tuple(value for value in found if value is not None)
 
 
 def _kind(node: yaml.Node) -> str:
@@ -301,11 +307,11 @@ class _Reading:
     # time intervals
     def _intervals(self, node: yaml.Node | None) -> dict[str, tuple[TimeInterval, ...]]:
         found: dict[str, tuple[TimeInterval, ...]] = {}
-        for item in self.page.items(node, "time intervals") if node is not None else []:
+        for item in self.page.items(node, "time intervals", may_be_empty=True):
             known = ("name", "time_intervals", "patch_tuesday")
             keys = self.page.keys(item, "a time interval", known, ("name",))
             name = self.page.value(keys.get("name"), read_text, "")
-            if name in self.interval_nodes:
+            if name and name in self.interval_nodes:
                 self.page.wrong(keys["name"], f"time interval {quote(name)} a second time", "give each its own name")
             if keys and ("time_intervals" in keys) == ("patch_tuesday" in keys):
                 self.page.wrong(
@@ -328,16 +334,13 @@ class _Reading:
         known = ("times", "weekdays", "days_of_month", "months", "years", "location")
         keys = page.keys(node, "a time interval's item", known)
         return TimeInterval(
-            times=tuple(one for item in self._list(keys, "times") for one in self._times(item)),
+            times=tuple(one for item in page.items(keys.get("times"), "times") for one in self._times(item)),
             weekdays=page.values(keys.get("weekdays"), "weekdays", read_weekdays),
             days_of_month=page.values(keys.get("days_of_month"), "days", read_days),
             months=page.values(keys.get("months"), "months", read_months),
             years=page.values(keys.get("years"), "years", read_years),
             location=page.value(keys.get("location"), read_timezone, None),
         )
-
-    def _list(self, keys: dict[str, yaml.Node], name: str) -> list[yaml.Node]:
-        return self.page.items(keys[name], name) if name in keys else []
 
     def _times(self, node: yaml.Node) -> tuple[tuple[int, int], ...]:
         keys = self.page.keys(node, "times", ("start_time", "end_time"), ("start_time", "end_time"))
@@ -368,7 +371,7 @@ class _Reading:
 
     # sites
     def _sites(self, node: yaml.Node | None, intervals: dict[str, tuple[TimeInterval, ...]]) -> tuple[Site, ...]:
-        nodes = self.page.items(node, "sites") if node is not None else []
+        nodes = self.page.items(node, "sites")
         named = [(one, self._site(one, intervals)) for one in nodes]
         names = [site.name for _, site in named]
         return tuple(replace(site, peers=self._peers(one, names)) for one, site in named)
@@ -390,8 +393,8 @@ class _Reading:
             subnets=self._subnets(keys.get("subnets")),
             timezone=page.value(keys.get("timezone"), read_timezone, "UTC"),
             peering=cast("Peering", page.value(keys.get("peering"), one_of(_PEERINGS, "peering"), "scheduled")),
-            update_windows=page.values(keys.get("update_windows"), "time intervals", read_interval),
-            exclude=page.values(keys.get("exclude"), "time intervals", read_interval),
+            update_windows=page.values(keys.get("update_windows"), "time intervals", read_interval, may_be_empty=True),
+            exclude=page.values(keys.get("exclude"), "time intervals", read_interval, may_be_empty=True),
             grace_before_s=page.value(grace.get("before"), read_grace, 0),
             grace_after_s=page.value(grace.get("after"), read_grace, 0),
             hourly_bytes=page.value(limits.get("hourly"), read_size, None),
@@ -400,7 +403,7 @@ class _Reading:
 
     def _subnets(self, node: yaml.Node | None) -> tuple[Network, ...]:
         found = []
-        for item in self.page.items(node, "prefixes") if node is not None else []:
+        for item in self.page.items(node, "prefixes"):
             network = self.page.value(item, read_network, None)
             if network is None:
                 continue
@@ -426,14 +429,15 @@ class _Reading:
 
     # exceptions
     def _exemptions(self, node: yaml.Node | None, sites: Sequence[str]) -> tuple[Exemption, ...]:
-        found: list[Exemption] = []
-        for item in self.page.items(node, "exceptions") if node is not None else []:
+        self.exemption_nodes = self.page.items(node, "exceptions", may_be_empty=True)
+        found: dict[str, Exemption] = {}
+        for item in self.exemption_nodes:
             exemption = self._exemption(item, sites)
-            if exemption.id and exemption.id in {one.id for one in found}:
+            if exemption.id in found:
                 self.page.wrong(item, f"exception {quote(exemption.id)} a second time", "give each its own id")
-            found.append(exemption)
-            self.exemption_nodes.append(item)
-        return tuple(found)
+            if exemption.id:
+                found[exemption.id] = exemption
+        return tuple(found.values())
 
     def _exemption(self, node: yaml.Node, sites: Sequence[str]) -> Exemption:
         page = self.page

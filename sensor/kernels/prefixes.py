@@ -4,16 +4,16 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, types
+
+from sensor.kernels import WORDS, Array, kernel
 
 Words = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int32]
 
-_WORDS: Final = types.Array(types.uint64, 1, "C", readonly=True)
-_PLACES: Final = types.Array(types.int32, 1, "C")
+_PLACES: Final = Array(np.dtype(np.int32))
 
 
-@njit(types.int64(_WORDS, _WORDS, _WORDS, _WORDS, _PLACES), nogil=True, cache=True)
+@kernel(WORDS, WORDS, WORDS, WORDS, _PLACES)
 def find_ranges(starts_hi: Words, starts_lo: Words, hi: Words, lo: Words, out_at: Places) -> int:
     """Find for each address the last range that starts at or below it.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import calendar
+import subprocess
 from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -26,6 +28,9 @@ from sensor.intervals import (
 from sensor.policy import TimeInterval
 from sensor.schedule import evaluate
 from sensor.values import UnreadableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 READ = [
     (read_time, {"00:00": 0, "09:05": 545, "23:59": 1439, "24:00": 1440}),
@@ -66,6 +71,39 @@ def test_refused(read, text: str) -> None:  # noqa: ANN001
     with pytest.raises(UnreadableError) as caught:
         read(text)
     assert caught.value.read
+
+
+def accepted(read, text: str) -> bool:  # noqa: ANN001
+    try:
+        read(text)
+    except UnreadableError:
+        return False
+    return True
+
+
+@pytest.mark.needs("amtool")
+def test_ranges_are_accepted_and_refused_as_by_alertmanager(tmp_path: Path) -> None:
+    days = [f"{a}:{b}" for a in (-31, -28, -27, -2, -1, 1, 2, 26, 27, 28, 29, 31) for b in (-28, -27, -1, 1, 28, 31)]
+    texts = [(read, text) for read, some in (*READ, *REFUSED) for text in some] + [(read_days, text) for text in days]
+    fields = {read_weekdays: "weekdays", read_days: "days_of_month", read_months: "months", read_years: "years"}
+    # amtool 0.25 takes any number as a month or a year.
+    lax = {(read_months, "0"), (read_months, "13"), (read_months, "-1"), (read_years, "0"), (read_years, "10000")}
+    config = tmp_path / "alertmanager.yml"
+    for read, text in texts:
+        if read in fields and (read, text) not in lax:
+            item = f"{{name: a, time_intervals: [{{{fields[read]}: ['{text}']}}]}}"
+            config.write_text(f"route: {{receiver: a}}\nreceivers: [{{name: a}}]\ntime_intervals: [{item}]\n")
+            told = subprocess.run(["amtool", "check-config", str(config)], capture_output=True, text=True, check=False)
+            assert accepted(read, text) == (told.returncode == 0), (fields[read], text, told.stderr)
+
+
+@pytest.mark.needs("amtool")
+def test_what_is_written_is_read_by_alertmanager(tmp_path: Path) -> None:
+    items = [write_interval(one) for one in (TimeInterval(), *expand_patch_tuesday((0, 13), 1200, 10, "Asia/Tokyo"))]
+    config = tmp_path / "alertmanager.yml"
+    text = "route: {receiver: a}\nreceivers: [{name: a}]\ntime_intervals:\n  - name: a\n    time_intervals:\n"
+    config.write_text(text + "".join(f"      - {item}\n" for item in items))
+    subprocess.run(["amtool", "check-config", str(config)], capture_output=True, check=True)
 
 
 def test_hints_that_say_how_to_write_it() -> None:

@@ -340,6 +340,26 @@ def test_what_is_no_policy_at_all(text: str | bytes, told: str) -> None:
     assert mistakes(text) == [told]
 
 
+def test_nameless_intervals_and_exceptions_are_told_each_once() -> None:
+    text = "version: 1\ntime_intervals: [{}, {}]\nsites: [{name: a, subnets: [10.0.0.0/8]}]\nexceptions: [{}]\n"
+    assert mistakes(text) == [
+        "p.yaml:2:18: a time interval without name; add it",
+        "p.yaml:2:22: a time interval without name; add it",
+        "p.yaml:4:14: an exception without id, owner, reason, expires, match; add them",
+    ]
+    twice = "{id: A, owner: b, reason: c, expires: 2026-12-01, match: {sites: [hq]}}"
+    assert mistakes(site("peering: allowed") + f"exceptions: [{twice}, {twice}]\n") == [
+        'p.yaml:4:87: exception "A" a second time; give each its own id'
+    ]
+
+
+def test_lists_that_may_be_empty() -> None:
+    text = "version: 1\ntime_intervals: []\nexceptions: []\nsites:\n"
+    text += "  - {name: a, subnets: [10.0.0.0/8], update_windows: [], exclude: []}\n"
+    policy = load_policy(write(text))
+    assert (policy.time_intervals, policy.exemptions, policy.sites[0].update_windows) == ({}, (), ())
+
+
 def test_a_byte_order_mark_is_no_mistake() -> None:
     assert load_policy(write(b"\xef\xbb\xbf" + OFFICE.encode())).sites[0].name == "hq"
 
@@ -470,3 +490,12 @@ def test_any_bytes_are_a_policy_or_mistakes_with_an_address(data: st.DataObject)
         warnings(path, 0)
     assert all(one.where.startswith("p.yaml") or one.read.startswith("cannot be read") for one in told)
     assert all(str(one).isprintable() for one in told)
+
+
+def test_the_example_of_the_manual_is_a_sound_policy() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "policy.md").read_text()
+    example = manual.split("```yaml\n")[1].split("```")[0]
+    Path("endpoints.csv").write_text(manual.split("```csv\n")[1].split("```")[0])
+    assert [one.name for one in load_policy(write(example)).sites] == ["hq", "branch", "cash-desks"]
+    assert told_warnings(example) == []
+    assert len(load_policy(write(example)).endpoints) == 3

@@ -65,8 +65,12 @@ def test_networks() -> None:
 
 @pytest.mark.parametrize(
     ("text", "right"),
-    [("10.1.2.3/16", "write 10.1.0.0/16"), ("2001:db8::1/32", "write 2001:db8::/32"), ("10.0.0.0/1", "write 0.0.0.0/1")],
-)  # fmt: skip
+    [
+        ("10.1.2.3/16", "write 10.1.0.0/16"),
+        ("2001:db8::1/32", "write 2001:db8::/32"),
+        ("10.0.0.0/1", "write 0.0.0.0/1"),
+    ],
+)
 def test_host_bits_are_told_the_right_network(text: str, right: str) -> None:
     with pytest.raises(UnreadableError, match=f'^"{text}" has host bits set; {right}$'):
         read_network(text)
