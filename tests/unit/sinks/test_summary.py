@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -197,3 +198,8 @@ def test_case_without_a_packet() -> None:
     said = lines(screen(case))
     assert said[0] == "No traffic on TCP 7680 in 0 packets."
     assert "Payload by site and state of the schedule" not in said
+
+
+def test_manual_names_every_key() -> None:
+    manual = (Path(__file__).parents[3] / "docs" / "case.md").read_text(encoding="utf-8")
+    assert [key for key in summary.as_json(cases.case()) if f"`{key}`" not in manual] == []
