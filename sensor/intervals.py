@@ -1,7 +1,8 @@
 """Alertmanager's syntax for the fields of one time interval: text to ranges, and back to text.
 
 Every range that Alertmanager accepts is accepted here with the same meaning, and what it refuses is refused, but for
-months and years that do not exist, which only it accepts; so a policy's `time_intervals` can be moved between the two (source: alertmanager, `timeinterval/timeinterval.go`).
+months and years that do not exist, which only it accepts; so a policy's `time_intervals` can be moved between the two
+(source: alertmanager, `timeinterval/timeinterval.go`).
 """
 
 from __future__ import annotations

@@ -396,7 +396,7 @@ def test_mistakes_of_the_inventory_come_after_those_of_the_policy() -> None:
 
 
 def test_a_file_full_of_mistakes_ends() -> None:
-    assert len(mistakes("version: 1\nsites:\n" + "  - {naem: 1}\n" * 60_000)) == 1000
+    assert len(mistakes("version: 1\nsites:\n" + "  - {naem: 1}\n" * 1500)) == 1000
 
 
 def told_warnings(text: str, now: str = "2026-06-01") -> list[str]:
