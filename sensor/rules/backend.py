@@ -226,7 +226,8 @@ def count_distinct(at: Points, value: Whole, span_ns: int) -> Whole:
         return np.zeros(0, np.int64)
     many = len(at.group)
     seen, _ = pd.factorize(at.group[at.row] + value * (many + 1))  # numbers each (group, value)
-    occurrence = np.unique(seen.astype(np.int64) * (many + 1) + at.row)  # once per point, by value, then in time
+    occurrence = np.sort(seen.astype(np.int64) * (many + 1) + at.row)  # by value, then in time
+    occurrence = occurrence[np.diff(occurrence, prepend=-1) != 0]  # once per point
     which, begin = occurrence // (many + 1), occurrence % (many + 1)
     end = at.first_beyond(span_ns)[begin]
     again = which[1:] == which[:-1]

@@ -66,13 +66,16 @@ def compile_clause(document: Document, plain: dict[str, Any]) -> Clause | Mistak
     ------
     nothing
     """
-    from sigma.exceptions import SigmaError  # noqa: PLC0415 - pySigma is loaded only to read rules
+    from sigma.exceptions import SigmaConditionError, SigmaError  # noqa: PLC0415 - pySigma is loaded only to read rules
     from sigma.rule.detection import SigmaDetections  # noqa: PLC0415
 
     try:
         read = SigmaDetections.from_dict(plain)
         parsed = read.parsed_condition[0].parsed
         return _converted(parsed)
+    except SigmaConditionError:
+        where = document.at("detection", "condition")
+        return Mistake(where, f'the condition "{plain["condition"]}" cannot be read', _GRAMMAR)
     except SigmaError as error:
         return Mistake(document.at("detection"), str(error), "see docs/rules.md")
 

@@ -17,6 +17,7 @@ MOST_BYTES: Final = 256 * 1024
 MOST_NODES: Final = 20_000
 MOST_DEPTH: Final = 32
 MOST_DOCUMENTS: Final = 256
+_PLAIN_TAGS: Final = ("tag:yaml.org,2002:seq", "tag:yaml.org,2002:map")
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Path = tuple[str | int, ...]
@@ -120,6 +121,9 @@ def _documents(file: str, nodes: list[yaml.Node]) -> tuple[list[Document], list[
 
 def _plain(node: yaml.Node, document: Document, path: Path, mistakes: list[Mistake]) -> Any:
     document._values[path] = (node.start_mark.line + 1, node.start_mark.column + 1)  # noqa: SLF001 - builds it
+    if isinstance(node, yaml.CollectionNode) and node.tag not in _PLAIN_TAGS:
+        where = f"{document.file}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
+        mistakes.append(Mistake(where, f'the tag "{node.tag}"', "write plain lists and mappings"))
     if isinstance(node, yaml.SequenceNode):
         return [_plain(each, document, (*path, at), mistakes) for at, each in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):

@@ -220,9 +220,11 @@ class _RuleJudge:
         order = np.lexsort((seen_ns, told_ns[number], flow))
         begin = np.flatnonzero(np.diff(flow[order], prepend=-_LATEST))
         firsts = order[begin]
-        unknown = firsts[~np.isin(flow[firsts], self._counted)]
+        place = np.searchsorted(self._counted, flow[firsts])
+        known = np.append(self._counted, -1)[place] == flow[firsts]
+        unknown = firsts[~known]
         counted = np.bincount(number[unknown], minlength=len(told_ns)).astype(np.int64)
-        self._counted = np.union1d(self._counted, flow[unknown])
+        self._counted = np.sort(np.concatenate((self._counted, flow[unknown])))
         self._counters["flows_forgotten"] += max(len(self._counted) - self._limits.flows, 0)
         self._counted = self._counted[-self._limits.flows :]
         return listed, counted

@@ -1,0 +1,160 @@
+"""The life of an incident, by findings made here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+
+from sensor.incidents import Incidents, Traits, as_json
+from sensor.schema import Evidence
+from tests import cases
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NOON, SECOND = cases.NOON, cases.SECOND
+MINUTE = 60 * SECOND
+TRAITS = {"r": Traits(quiet_ns=10 * MINUTE, attack=("T1046",))}
+
+
+def place(flow: int, at: int) -> Evidence:
+    return Evidence(flow, f"1:{flow}", 0, flow + 1, 24, NOON + at)
+
+
+def finding(minute: int, *flows: int, **changes: Any) -> dict[str, Any]:
+    start = NOON + minute * MINUTE
+    base = {
+        "rule": "r",
+        "title": "R",
+        "level": "high",
+        "site": "hq",
+        "subject": '{"orig_ip": "10.0.0.1"}',
+        "window_start_ns": start,
+        "window_s": 10,
+        "first_ts_ns": start + 1,
+        "last_ts_ns": start + 5 * SECOND,
+        "value": 1.0,
+        "flows": flows,
+        "flow_count": len(flows),
+        "payload_bytes": 1000,
+        "reason": f"minute {minute}.",
+        "evidence": tuple(place(flow, minute * MINUTE + 1) for flow in flows),
+    }
+    return base | changes
+
+
+def pushed(incidents: Incidents, *findings: dict[str, Any], loss: float = 0.0) -> Sequence[Any]:
+    frame = cases.findings(*findings).assign(
+        evidence=pd.Series([each["evidence"] for each in findings], dtype="object")
+    )
+    return incidents.push(frame, loss=loss)
+
+
+def test_an_incident_opens_goes_on_and_closes() -> None:
+    incidents = Incidents(TRAITS)
+    (opened,) = pushed(incidents, finding(0, 1, 2))
+    (ongoing,) = pushed(incidents, finding(5, 2, 3, flow_count=1))
+    assert incidents.flush(NOON + 15 * MINUTE) == []
+    (closed,) = incidents.flush(NOON + 15 * MINUTE + 5 * SECOND)
+    assert [each.state for each in (opened, ongoing, closed)] == ["open", "ongoing", "closed"]
+    assert opened.id == ongoing.id == closed.id
+    assert incidents.all() == (closed,)
+    assert incidents.flush(NOON + 99 * MINUTE) == []
+    assert (closed.first_seen_ns, closed.last_seen_ns) == (NOON + 1, NOON + 5 * MINUTE + 5 * SECOND)
+    assert (closed.flows, closed.payload_bytes, closed.confidence) == (3, 2000, 1.0)
+    assert closed.reason == "minute 0. In all 3 flows with 2.0 kB of payload."
+    assert (closed.attack, closed.subject, closed.site) == (("T1046",), {"orig_ip": "10.0.0.1"}, "hq")
+    assert [each.flow for each in closed.evidence] == [1, 2, 3]
+
+
+def test_its_id_is_made_of_rule_subject_and_first_window_alone() -> None:
+    expected = hashlib.sha256(f'r|{{"orig_ip": "10.0.0.1"}}|{NOON}'.encode()).hexdigest()[:16]
+    (first,) = pushed(Incidents(TRAITS), finding(0, 1))
+    (second,) = pushed(Incidents(TRAITS), finding(0, 77, reason="x", payload_bytes=3))
+    assert first.id == second.id == expected
+
+
+def test_after_quiet_a_finding_is_a_new_incident() -> None:
+    incidents = Incidents(TRAITS)
+    pushed(incidents, finding(0, 1))
+    closed, opened = pushed(incidents, finding(11, 2, first_ts_ns=NOON + 1))
+    assert (closed.state, opened.state) == ("closed", "open")
+    assert opened.id != closed.id
+    assert opened.first_seen_ns == NOON + 11 * MINUTE + 1, "not the first packet of the timespan, which was told before"
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_closing_does_not_depend_on_when_it_is_asked(*, flushed: bool) -> None:
+    incidents = Incidents(TRAITS)
+    for minute in (0, 4, 16, 20, 40):
+        pushed(incidents, finding(minute, minute))
+        if flushed:
+            incidents.flush(NOON + minute * MINUTE + 10 * SECOND)
+    incidents.flush(NOON + 41 * MINUTE)
+    assert [(each.state, each.flows) for each in incidents.all()] == [("closed", 2), ("closed", 2), ("open", 1)]
+
+
+def test_other_rules_and_subjects_are_other_incidents() -> None:
+    incidents = Incidents(TRAITS)
+    pushed(incidents, finding(0, 1), finding(0, 1, rule="s"), finding(0, 1, subject='{"orig_ip": "10.0.0.2"}'))
+    assert [each.attack for each in incidents.all() if each.rule == "s"] == [()]
+    assert len({each.id for each in incidents.all()}) == 3
+
+
+def test_all_are_in_the_order_of_their_first_packets() -> None:
+    incidents = Incidents(TRAITS)
+    pushed(incidents, finding(2, 1, rule="b"), finding(3, 2, rule="a"), finding(0, 3, rule="c"))
+    assert [each.rule for each in incidents.all()] == ["c", "b", "a"]
+
+
+def test_loss_lowers_confidence_and_the_worst_stays() -> None:
+    incidents = Incidents(TRAITS)
+    pushed(incidents, finding(0, 1), loss=0.25)
+    assert [each.confidence for each in pushed(incidents, finding(1, 1), loss=0.1)] == [0.75]
+    assert [each.confidence for each in pushed(incidents, finding(2, 1), loss=7.0)] == [0.0]
+
+
+def test_flows_beyond_those_listed_are_counted() -> None:
+    incidents = Incidents(TRAITS)
+    pushed(incidents, finding(0, *range(64), flow_count=300), finding(1, *range(64), flow_count=0))
+    assert [each.flows for each in incidents.all()] == [300]
+    pushed(incidents, finding(90, 5, 6, flow_count=0))  # long flows, counted by the earlier incident
+    assert [each.flows for each in incidents.all()] == [300, 2]
+
+
+def test_evidence_is_at_most_sixteen_flows() -> None:
+    incidents = Incidents(TRAITS)
+    pushed(incidents, finding(0, *range(10)), finding(1, *range(5, 40)))
+    (only,) = incidents.all()
+    assert [each.flow for each in only.evidence] == list(range(16))
+
+
+def test_beyond_the_capacity_the_closed_go_first_and_are_counted() -> None:
+    incidents = Incidents(TRAITS, capacity=2)
+    pushed(incidents, finding(0, 1, rule="a"), finding(1, 2, rule="b"))
+    incidents.flush(NOON + 61 * MINUTE)
+    assert [each.state for each in incidents.all()] == ["closed", "open"]
+    pushed(incidents, finding(61, 3, rule="c"))
+    assert ([each.rule for each in incidents.all()], incidents.evicted) == (["b", "c"], 1)
+    pushed(incidents, finding(62, 3, rule="d"), finding(62, 3, rule="e"))
+    assert ([each.rule for each in incidents.all()], incidents.evicted) == (["d", "e"], 3)
+
+
+def test_json_has_the_keys_that_other_programs_rely_on() -> None:
+    incidents = Incidents(TRAITS)
+    pushed(incidents, finding(0, 4))
+    (written,) = json.loads(json.dumps(as_json(incidents.all(), {0: ("office.pcap", "cd" * 32)})))
+    assert list(written) == [
+        *("id", "rule", "title", "level", "state", "site", "subject", "first_seen_ns", "last_seen_ns"),
+        *("flows", "payload_bytes", "reason", "confidence", "attack", "evidence"),
+    ]
+    assert written["attack"] == ["T1046"]
+    assert written["evidence"] == [
+        {"file": "office.pcap", "sha256": "cd" * 32, "frame": 5, "offset": 24, "community_id": "1:4"}
+    ]
+    (unknown,) = as_json(incidents.all(), {})
+    assert unknown["evidence"][0]["file"] == ""
