@@ -61,7 +61,7 @@ class _Life:
 
     def frozen(self) -> Incident:
         flows = max(self.counted, len(self.flows))
-        total = f"In all {words.count(flows, 'flow')} with {words.volume(self.payload_bytes)} of payload."
+        moved = f", {words.volume(self.payload_bytes)} of payload" if self.payload_bytes else " without payload"
         return Incident(
             id=self.id,
             rule=self.rule,
@@ -74,7 +74,7 @@ class _Life:
             last_seen_ns=self.last_seen_ns,
             flows=flows,
             payload_bytes=self.payload_bytes,
-            reason=f"{self.reason.rstrip('. ')}. {total}",
+            reason=f"{self.reason.rstrip('. ')}. In total {words.count(flows, 'flow')}{moved}.",
             confidence=round(1.0 - min(max(self.loss, 0.0), 1.0), 4),
             attack=self.traits.attack,
             evidence=tuple(self.evidence),

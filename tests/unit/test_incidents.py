@@ -66,7 +66,7 @@ def test_an_incident_opens_goes_on_and_closes() -> None:
     assert incidents.flush(NOON + 99 * MINUTE) == []
     assert (closed.first_seen_ns, closed.last_seen_ns) == (NOON + 1, NOON + 5 * MINUTE + 5 * SECOND)
     assert (closed.flows, closed.payload_bytes, closed.confidence) == (3, 2000, 1.0)
-    assert closed.reason == "minute 0. In all 3 flows with 2.0 kB of payload."
+    assert closed.reason == "minute 0. In total 3 flows, 2.0 kB of payload."
     assert (closed.attack, closed.subject, closed.site) == (("T1046",), {"orig_ip": "10.0.0.1"}, "hq")
     assert [each.flow for each in closed.evidence] == [1, 2, 3]
 
@@ -100,8 +100,14 @@ def test_closing_does_not_depend_on_when_it_is_asked(*, flushed: bool) -> None:
 
 def test_other_rules_and_subjects_are_other_incidents() -> None:
     incidents = Incidents(TRAITS)
-    pushed(incidents, finding(0, 1), finding(0, 1, rule="s"), finding(0, 1, subject='{"orig_ip": "10.0.0.2"}'))
-    assert [each.attack for each in incidents.all() if each.rule == "s"] == [()]
+    pushed(
+        incidents,
+        finding(0, 1),
+        finding(0, 1, rule="s", payload_bytes=0),
+        finding(0, 1, subject='{"orig_ip": "10.0.0.2"}'),
+    )
+    (other,) = (each for each in incidents.all() if each.rule == "s")
+    assert (other.attack, other.reason) == ((), "minute 0. In total 1 flow without payload.")
     assert len({each.id for each in incidents.all()}) == 3
 
 
