@@ -35,7 +35,8 @@ def write(flows: Sequence[Flow], lane: str, seed: int = 0) -> list[str]:
         ]
     kernel = community.community_ids if lane == "compiled" else community.community_ids.py_func
     out_text = np.zeros(len(flows) * 30, dtype=np.uint8)
-    assert kernel(*sides, seed, out_text) == len(flows) * 30
+    out_scratch = np.zeros(community.SCRATCH, dtype=np.int64)
+    assert kernel(*sides, seed, out_text, out_scratch) == len(flows) * 30
     return [bytes(row).decode("ascii") for row in out_text.reshape(-1, 30)]
 
 
