@@ -35,8 +35,10 @@ def write(case: Case, folder: Path, command: Sequence[str], run_at: str) -> None
         If the folder cannot be written to, or is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("evidence/*.pcap*"):
+        old.unlink()
     found = _evidence(case)
-    proofs = evidence.write(folder, case.incidents, lambda source, offset: found[source][offset])
+    proofs = evidence.write(folder, case.incidents, lambda source, offset: found[source].get(offset))
     parquet.write_flows(folder / "flows.parquet", case.flows)
     parquet.write_activity(folder / "activity.parquet", case.activity)
     _json(folder / "incidents.json", incidents.as_json(case.incidents, proofs))

@@ -50,4 +50,6 @@ class Damage:
     what: str
 
     def __str__(self) -> str:
-        return f"{self.input}: {self.what} at byte {self.offset}, after frame {self.frame}; everything before it was used"
+        return (
+            f"{self.input}: {self.what} at byte {self.offset}, after frame {self.frame}; everything before it was used"
+        )

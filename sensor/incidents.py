@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sensor import words
 from sensor.schema import Evidence, Incident
@@ -32,6 +32,17 @@ class Traits:
 
     quiet_ns: int = _HOUR_NS
     attack: tuple[str, ...] = ()
+
+
+class Proof(Protocol):
+    """A capture in the case that holds an incident's packets; see `sinks.evidence.EvidenceFile`."""
+
+    @property
+    def file(self) -> str: ...  # noqa: D102 - its name in the case
+    @property
+    def sha256(self) -> str: ...  # noqa: D102 - its hash
+    @property
+    def frames(self) -> tuple[tuple[int, int], ...]: ...  # noqa: D102 - frame number and offset of each packet
 
 
 @dataclass(slots=True)
@@ -196,15 +207,16 @@ class Incidents:
             del self._living[key]
 
 
-def as_json(incidents: Sequence[Incident], evidence_files: Mapping[int, tuple[str, str]]) -> list[dict[str, Any]]:
+def as_json(incidents: Sequence[Incident], proofs: Mapping[str, Proof]) -> list[dict[str, Any]]:
     """Return incidents as `incidents.json` has them.
 
     Parameters
     ----------
     incidents
         In the order in which they are to be written.
-    evidence_files
-        Name and SHA-256 of each input by its index.
+    proofs
+        The capture that holds an incident's packets, by the incident's id. Evidence is told as places in it, so that
+        it does not depend on how the input was cut into files.
 
     Raises
     ------
@@ -226,21 +238,20 @@ def as_json(incidents: Sequence[Incident], evidence_files: Mapping[int, tuple[st
             "reason": each.reason,
             "confidence": each.confidence,
             "attack": list(each.attack),
-            "evidence": [_located(place, evidence_files) for place in each.evidence],
+            "evidence": _located(each, proofs.get(each.id)),
         }
         for each in incidents
     ]
 
 
-def _located(place: Evidence, files: Mapping[int, tuple[str, str]]) -> dict[str, str | int]:
-    name, sha256 = files.get(place.input, ("", ""))
-    return {
-        "file": name,
-        "sha256": sha256,
-        "frame": place.number,
-        "offset": place.offset,
-        "community_id": place.community_id,
-    }
+def _located(incident: Incident, proof: Proof | None) -> list[dict[str, str | int]]:
+    """Return the places of an incident's packets; without a capture (the input is gone) only what flows they are of."""
+    file, sha256 = (proof.file, proof.sha256) if proof else ("", "")
+    frames = proof.frames if proof else ((0, 0),) * len(incident.evidence)
+    return [
+        {"file": file, "sha256": sha256, "frame": frame, "offset": offset, "community_id": each.community_id}
+        for each, (frame, offset) in zip(incident.evidence, frames, strict=True)
+    ]
 
 
 def _in_time(lives: Iterable[_Life]) -> list[_Life]:

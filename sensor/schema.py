@@ -280,7 +280,9 @@ class ActivityFrame(Table):
     off_window_payload_bytes: Annotated[np.int64, "byte", "unique payload while the sides were not open, not exempt"]
     exempt_payload_bytes: Annotated[np.int64, "byte", "unique payload that an exception excused"]
     outcome: Annotated[Literal["category"], "", "OUTCOMES: the furthest the flow got within this window"]
-    verdict: Annotated[Literal["category"], "", "VERDICTS: what the flow speaks, as far as was known at the window's end"]
+    verdict: Annotated[
+        Literal["category"], "", "VERDICTS: what the flow speaks, as far as was known at the window's end"
+    ]
     flow_start_ns: Annotated[np.int64, "ns", "first packet of the flow; with community_id it names the flow"]
 
 
@@ -294,7 +296,9 @@ class JudgedFrame(Table):
     resp_port: Annotated[np.int64, "", "responder's TCP port"]
     ip_version: Annotated[np.int64, "", "4 or 6"]
     vlan: Annotated[np.int64, "", "outermost VLAN id (0 = untagged)"]
-    site: Annotated[Literal["category"], "", "the site it is reported for: the originator's, else the responder's, else unknown"]
+    site: Annotated[
+        Literal["category"], "", "the site it is reported for: the originator's, else the responder's, else unknown"
+    ]
     site_pair: Annotated[Literal["category"], "", "the two sites in alphabetical order, as a~b"]
     peers_allowed: Annotated[np.bool_, "", "whether the policy lets this pair peer at all (`peers`)"]
     orig_local: Annotated[np.bool_, "", "originator inside capture.local or a site"]
@@ -373,10 +377,13 @@ class FindingFrame(Table):
     first_ts_ns: Annotated[np.int64, "ns", "first packet of the rows that count for it (within its timespan)"]
     last_ts_ns: Annotated[np.int64, "ns", "last packet of those rows"]
     value: Annotated[np.float64, "", "what the correlation measured (1 for a plain rule)"]
-    flows: Annotated[Literal["object"], "", "tuple of flow numbers that count for it, ascending, at most 64, new in this window"]
-    flow_count: Annotated[np.int64, "flow", "flows new in this window"]
-    payload_bytes: Annotated[np.int64, "byte", "unique payload of this window's rows"]
+    flows: Annotated[
+        Literal["object"], "", "tuple of flow numbers that count for it, ascending, at most 64, new in this window"
+    ]
+    flow_count: Annotated[np.int64, "flow", "flows that the rule counts for the first time"]
+    payload_bytes: Annotated[np.int64, "byte", "unique payload of the rows that it is the first to tell"]
     reason: Annotated[Literal["str"], "", "the clauses that matched, in words"]
+    evidence: Annotated[Literal["object"], "", "tuple of Evidence: where the flows it tells lie, earliest first"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,6 +136,7 @@ def community_ids(  # noqa: PLR0913 - a flow key has six columns
         np.ascontiguousarray(resp_port),
         seed,
         out_text,
+        np.empty(community.SCRATCH, dtype=np.int64),
     )
     return _strings(out_text, np.arange(rows + 1, dtype=np.int64) * community.COMMUNITY_TEXT)
 

@@ -1,37 +1,66 @@
 """Machine code under the stages: arrays in, arrays out, no Python objects, the GIL released.
 
 A kernel has closed signatures, reads its inputs and writes `out_*` arrays, returns a count, never raises or prints, and
-checks every length before it reads. `NUMBA_BOUNDSCHECK=1` turns a read past an end into an error for tests.
+checks every length before it reads. Its machine code is made by numba: ahead of time into one file (`ahead.py`), so that
+a run need not even import numba, or just in time where that file is missing or does not fit this machine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
-import numba
 import numpy as np
-from numba import types
+
+from sensor.kernels import ahead
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def kernel(*signatures: Any) -> Callable[[_Function], _Function]:
-    """Compile a function for exactly these signatures, keeping the machine code beside the source for the next start."""
-    decorate: Callable[[_Function], _Function] = numba.njit(list(signatures), nogil=True, cache=True, error_model="numpy")
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A number argument or result; int64 unless said otherwise."""
+
+    dtype: np.dtype[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """A contiguous array argument; a readonly one takes writable arrays too."""
+
+    dtype: np.dtype[Any]
+    dimensions: int = 1
+    readonly: bool = False
+
+
+INT64: Final = Scalar(np.dtype(np.int64))
+BOOLEAN: Final = Scalar(np.dtype(np.bool_))
+READONLY_BYTES: Final = Array(np.dtype(np.uint8), readonly=True)
+BYTES: Final = Array(np.dtype(np.uint8))
+INT64S: Final = Array(np.dtype(np.int64))
+WORDS: Final = Array(np.dtype(np.uint64), readonly=True)
+
+
+def rows(dtype: np.dtype[Any], *, readonly: bool = False) -> Array:
+    """Return the kernel type of an array of a table's rows."""
+    return Array(dtype, readonly=readonly)
+
+
+def kernel(*arguments: Scalar | Array) -> Callable[[_Function], _Function]:
+    """Make a function a kernel of exactly these arguments, returning int64; its Python body stays as `py_func`."""
+
+    def decorate(function: _Function) -> _Function:
+        ready = ahead.find(function, arguments)
+        return ready if ready is not None else ahead.compile_now(function, arguments)
+
     return decorate
 
 
 def inline() -> Callable[[_Function], _Function]:
-    """Compile a part of a kernel, to be inlined wherever a kernel calls it."""
-    decorate: Callable[[_Function], _Function] = numba.njit(nogil=True, cache=True, error_model="numpy")
+    """Make a function a part of kernels, compiled with them; where they are ready made it stays plain Python."""
+
+    def decorate(function: _Function) -> _Function:
+        return function if ahead.is_ready() else ahead.compile_inline(function)
+
     return decorate
-
-
-def rows(dtype: np.dtype[Any], *, readonly: bool = False) -> types.Array:
-    """Return the kernel type of an array of a table's rows."""
-    return types.Array(numba.from_dtype(dtype), 1, "C", readonly=readonly, aligned=True)
-
-
-READONLY_BYTES = types.Array(types.uint8, 1, "C", readonly=True)
-INT64S = types.Array(types.int64, 1, "C")

@@ -7,12 +7,12 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import types
 
-from sensor.kernels import kernel
+from sensor.kernels import BYTES, INT64, INT64S, WORDS, Array, kernel
 from sensor.wire import IPPROTO_TCP
 
 COMMUNITY_TEXT: Final = 30  # "1:" and 28 characters of base64
+SCRATCH: Final = 21  # sixteen words of a block, five of a digest
 
 _BASE64: Final = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", dtype=np.uint8)
 _MASK: Final = 0xFFFFFFFF
@@ -20,13 +20,12 @@ _MASK: Final = 0xFFFFFFFF
 Words = npt.NDArray[np.uint64]
 Ports = npt.NDArray[np.uint16]
 Text = npt.NDArray[np.uint8]
+Scratch = npt.NDArray[np.int64]
 
-_WORDS = types.Array(types.uint64, 1, "C", readonly=True)
-_PORTS = types.Array(types.uint16, 1, "C", readonly=True)
-_TEXT = types.Array(types.uint8, 1, "C")
+_PORTS = Array(np.dtype(np.uint16), readonly=True)
 
 
-@kernel(types.int64(_WORDS, _WORDS, _PORTS, _WORDS, _WORDS, _PORTS, types.int64, _TEXT))
+@kernel(WORDS, WORDS, _PORTS, WORDS, WORDS, _PORTS, INT64, BYTES, INT64S)
 def community_ids(  # noqa: PLR0913, PLR0917 - a flow key has six columns
     orig_hi: Words,
     orig_lo: Words,
@@ -36,6 +35,7 @@ def community_ids(  # noqa: PLR0913, PLR0917 - a flow key has six columns
     resp_port: Ports,
     seed: int,
     out_text: Text,
+    out_scratch: Scratch,
 ) -> int:
     """Write the Community ID of each TCP flow; both directions of a flow have the same.
 
@@ -49,6 +49,8 @@ def community_ids(  # noqa: PLR0913, PLR0917 - a flow key has six columns
         0 .. 65535; sites that want to keep their ids apart choose their own, the default elsewhere is 0.
     out_text : uint8[>= N * COMMUNITY_TEXT]
         The ids, COMMUNITY_TEXT bytes each.
+    out_scratch : int64[>= SCRATCH]
+        Room for the block being hashed: a kernel allocates nothing.
 
     Returns
     -------
@@ -63,8 +65,8 @@ def community_ids(  # noqa: PLR0913, PLR0917 - a flow key has six columns
     ----------
     Community ID flow hashing specification, version 1; SHA-1: RFC 3174, section 6.1; base64: RFC 4648, section 4.
     """
-    block = np.empty(16, dtype=np.int64)
-    digest = np.empty(5, dtype=np.int64)
+    block = out_scratch[:16]
+    digest = out_scratch[16:SCRATCH]
     end = 0
     for row in range(orig_hi.size):
         low_hi = orig_hi[row]

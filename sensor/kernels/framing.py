@@ -8,9 +8,7 @@ that begins with a plausible message. What the stream speaks is told from first 
 from __future__ import annotations
 
 import numpy as np
-from numba import types
-
-from sensor.kernels import INT64S, READONLY_BYTES, inline, kernel, rows
+from sensor.kernels import INT64, INT64S, READONLY_BYTES, inline, kernel, rows
 from sensor.schema import (
     KIND_HANDSHAKE,
     KIND_KEEPALIVE,
@@ -136,7 +134,12 @@ def name_protocol(stream, way, held):
     if carry[0] == 83 and carry[1] == 83 and carry[2] == 72 and carry[3] == 45:
         return SSH
     if carry[0] == 0 and held >= 8:
-        if (carry[4] == 0xFF or carry[4] == 0xFE or carry[4] == 0xFD) and carry[5] == 83 and carry[6] == 77 and carry[7] == 66:
+        if (
+            (carry[4] == 0xFF or carry[4] == 0xFE or carry[4] == 0xFD)
+            and carry[5] == 83
+            and carry[6] == 77
+            and carry[7] == 66
+        ):
             return SMB
     if carry[0] == 3 and carry[1] == 0 and held >= 6:
         length = (np.int64(carry[2]) << 8) | np.int64(carry[3])
@@ -242,11 +245,7 @@ def bits_set(data, at, end):
     return found
 
 
-@kernel(
-    types.int64(
-        _PACKETS, READONLY_BYTES, _TRACKS, types.int64, _STREAMS, _MESSAGES, _HANDSHAKES, INT64S, INT64S
-    )
-)
+@kernel(_PACKETS, READONLY_BYTES, _TRACKS, INT64, _STREAMS, _MESSAGES, _HANDSHAKES, INT64S, INT64S)
 def follow(packets, data, tracks, first, streams, out_messages, out_handshakes, out_done, out_weird):
     """Follow the messages of packets from row `first` on.
 

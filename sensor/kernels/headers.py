@@ -7,9 +7,7 @@ lane, whose docstring (`dissect.py`) defines what a row is; what cannot hold TCP
 from __future__ import annotations
 
 import numpy as np
-from numba import types
-
-from sensor.kernels import INT64S, READONLY_BYTES, inline, kernel, rows
+from sensor.kernels import BYTES, INT64, INT64S, READONLY_BYTES, inline, kernel, rows
 from sensor.schema import WEIRD_BIT, WEIRDS, Frames, Packets
 
 _FRAMES = rows(Frames.dtype(), readonly=True)
@@ -47,7 +45,7 @@ def be64(data, at):
     return (np.uint64(be32(data, at)) << np.uint64(32)) | np.uint64(be32(data, at + 4))
 
 
-@kernel(types.int64(_FRAMES, READONLY_BYTES, types.int64, _PACKETS, INT64S, INT64S))
+@kernel(_FRAMES, READONLY_BYTES, INT64, _PACKETS, INT64S, INT64S)
 def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
     """Decode frames whose bytes lie in `data`.
 
@@ -268,7 +266,7 @@ def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
     return count
 
 
-@kernel(types.int64(_PACKETS, READONLY_BYTES, types.int64, types.Array(types.uint8, 1, "C")))
+@kernel(_PACKETS, READONLY_BYTES, INT64, BYTES)
 def gather_payloads(packets, data, room_at, out_data):
     """Copy the captured payloads of packets from `data` into `out_data` from `room_at` on, and point the packets there.
 

@@ -7,9 +7,7 @@ first record that is not whole (more bytes may come), not sane (the reason is le
 from __future__ import annotations
 
 import numpy as np
-from numba import types
-
-from sensor.kernels import INT64S, READONLY_BYTES, inline, kernel, rows
+from sensor.kernels import BOOLEAN, INT64, INT64S, READONLY_BYTES, Array, inline, kernel, rows
 from sensor.schema import Frames
 
 # Cursor: what a walk leaves behind, int64[5].
@@ -23,7 +21,7 @@ MAX_BLOCK = 16 * 1024 * 1024
 MAX_TIME = np.int64(2**62)
 
 _FRAMES = rows(Frames.dtype())
-_INTERFACES = types.Array(types.int64, 2, "C", readonly=True)
+_INTERFACES = Array(np.dtype(np.int64), 2, readonly=True)
 # Columns of an interface row.
 LINK_TYPE, UNITS, OFFSET_NS, BINARY, IF_SNAPLEN = range(5)
 
@@ -75,11 +73,7 @@ def nanoseconds(high, low, units, offset_ns, binary):
     return min(np.int64(ticks // scale) + offset_ns, MAX_TIME)
 
 
-@kernel(
-    types.int64(
-        READONLY_BYTES, types.int64, types.boolean, types.int64, types.int64, types.int64, types.int64, INT64S, _FRAMES
-    )
-)
+@kernel(READONLY_BYTES, INT64, BOOLEAN, INT64, INT64, INT64, INT64, INT64S, _FRAMES)
 def walk_pcap(data, base, big, tick_ns, header, link_type, source, cursor, out_frames):
     """Walk pcap records from the cursor on.
 
@@ -137,9 +131,7 @@ def walk_pcap(data, base, big, tick_ns, header, link_type, source, cursor, out_f
     return count
 
 
-@kernel(
-    types.int64(READONLY_BYTES, types.int64, types.boolean, _INTERFACES, types.int64, INT64S, _FRAMES)
-)
+@kernel(READONLY_BYTES, INT64, BOOLEAN, _INTERFACES, INT64, INT64S, _FRAMES)
 def walk_pcapng(data, base, big, interfaces, source, cursor, out_frames):
     """Walk pcapng blocks from the cursor on, up to one that changes the section or its interfaces.
 

@@ -8,9 +8,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import types
-
-from sensor.kernels import kernel
+from sensor.kernels import BYTES, INT64S, WORDS, Array, kernel
 
 ADDRESS_TEXT_MAX: Final = 39  # eight groups of four digits and seven colons (RFC 4291, section 2.2)
 GUID_TEXT: Final = 36  # RFC 9562, section 4
@@ -24,14 +22,11 @@ Flags = npt.NDArray[np.bool_]
 Text = npt.NDArray[np.uint8]
 Offsets = npt.NDArray[np.int64]
 
-_WORDS = types.Array(types.uint64, 1, "C", readonly=True)
-_RAW = types.Array(types.uint8, 2, "C", readonly=True)
-_FLAGS = types.Array(types.boolean, 1, "C", readonly=True)
-_TEXT = types.Array(types.uint8, 1, "C")
-_OFFSETS = types.Array(types.int64, 1, "C")
+_RAW = Array(np.dtype(np.uint8), 2, readonly=True)
+_FLAGS = Array(np.dtype(np.bool_), readonly=True)
 
 
-@kernel(types.int64(_WORDS, _WORDS, _TEXT, _OFFSETS))
+@kernel(WORDS, WORDS, BYTES, INT64S)
 def addresses(hi: Words, lo: Words, out_text: Text, out_offsets: Offsets) -> int:
     """Write each address as people write it: dotted if IPv4-mapped, else canonical IPv6.
 
@@ -57,7 +52,6 @@ def addresses(hi: Words, lo: Words, out_text: Text, out_offsets: Offsets) -> int
     ----------
     RFC 5952, sections 4.1 to 4.3 (the longest, then first, run of two or more zero groups is `::`; lower case).
     """
-    groups = np.empty(8, dtype=np.int64)
     end = 0
     out_offsets[0] = 0
     for row in range(hi.size):
@@ -85,7 +79,6 @@ def addresses(hi: Words, lo: Words, out_text: Text, out_offsets: Offsets) -> int
         for at in range(8):
             word = upper if at < 4 else lower
             group = np.int64((word >> np.uint64(48 - 16 * (at & 3))) & np.uint64(0xFFFF))
-            groups[at] = group
             length = length + 1 if group == 0 else 0
             if length > best_length:
                 best_length = length
@@ -101,7 +94,8 @@ def addresses(hi: Words, lo: Words, out_text: Text, out_offsets: Offsets) -> int
             if at > 0 and at != best_at + best_length:
                 out_text[end] = 58
                 end += 1
-            group = groups[at]
+            word = upper if at < 4 else lower
+            group = np.int64((word >> np.uint64(48 - 16 * (at & 3))) & np.uint64(0xFFFF))
             if group >= 0x1000:
                 out_text[end] = _HEX[group >> 12]
                 end += 1
@@ -118,7 +112,7 @@ def addresses(hi: Words, lo: Words, out_text: Text, out_offsets: Offsets) -> int
     return end
 
 
-@kernel(types.int64(_RAW, _FLAGS, _TEXT, _OFFSETS))
+@kernel(_RAW, _FLAGS, BYTES, INT64S)
 def hexes(raw: Raw, present: Flags, out_text: Text, out_offsets: Offsets) -> int:
     """Write each content name (or any fixed-size bytes) as lower-case hex, and nothing where there is none.
 
@@ -155,7 +149,7 @@ def hexes(raw: Raw, present: Flags, out_text: Text, out_offsets: Offsets) -> int
     return end
 
 
-@kernel(types.int64(_RAW, _FLAGS, _TEXT, _OFFSETS))
+@kernel(_RAW, _FLAGS, BYTES, INT64S)
 def guids(raw: Raw, present: Flags, out_text: Text, out_offsets: Offsets) -> int:
     """Write each peer id as UUID text, reading the 16 bytes in Windows memory order, and nothing where there is none.
 

@@ -8,9 +8,7 @@ stream positions [low, top) and the holes in it; position 0 is the first byte af
 from __future__ import annotations
 
 import numpy as np
-from numba import types
-
-from sensor.kernels import INT64S, inline, kernel, rows
+from sensor.kernels import INT64, INT64S, Array, inline, kernel, rows
 from sensor.schema import END_REASONS, WEIRD_BIT, Endings, Packets, Tracks, Windows
 
 # --- one flow of the table -----------------------------------------------------------------------------------------
@@ -67,7 +65,21 @@ HAS_ORIGIN, FROM_START, SAW_FIN, SAW_RST, SAW_PACKET, ACKED_SYN = 1, 4, 16, 64, 
 SAW_SYN, SAW_SYN_ACK, UP = 1 << 12, 1 << 13, 1 << 14
 
 # --- the table's own numbers, int64[13] -----------------------------------------------------------------------------
-LIVE, NEXT_FLOW, FREE_SLOT, USED_SLOTS, OLDEST, YOUNGEST, FREE_HOLE, USED_HOLES, EVICTED, HOLES_LOST, LATE, SEED, NOW = range(13)
+(
+    LIVE,
+    NEXT_FLOW,
+    FREE_SLOT,
+    USED_SLOTS,
+    OLDEST,
+    YOUNGEST,
+    FREE_HOLE,
+    USED_HOLES,
+    EVICTED,
+    HOLES_LOST,
+    LATE,
+    SEED,
+    NOW,
+) = range(13)
 NONE = -1
 
 # --- options, int64[7] ----------------------------------------------------------------------------------------------
@@ -85,7 +97,7 @@ MAX_HOLES = 64
 MASK32 = np.int64(0xFFFFFFFF)
 
 _SLOTS = rows(SLOT)
-_INDEX = types.Array(types.uint64, 1, "C")
+_INDEX = Array(np.dtype(np.uint64))
 _HOLES = rows(HOLE)
 _RECENT = rows(RECENT)
 _PACKETS = rows(Packets.dtype(), readonly=True)
@@ -647,11 +659,7 @@ def starts_anew(slot, packet, way):
     return False
 
 
-@kernel(
-    types.void(
-        _PACKETS, _SLOTS, _INDEX, _HOLES, _RECENT, INT64S, INT64S, _TRACKS, _WINDOWS, _ENDINGS, INT64S
-    )
-)
+@kernel(_PACKETS, _SLOTS, _INDEX, _HOLES, _RECENT, INT64S, INT64S, _TRACKS, _WINDOWS, _ENDINGS, INT64S)
 def track(packets, slots, index, holes, recent, table, options, out_tracks, out_windows, out_endings, out_done):
     """Put packets, in time order, into their flows.
 
@@ -667,6 +675,11 @@ def track(packets, slots, index, holes, recent, table, options, out_tracks, out_
         Rows of windows and flows that ended before a packet of these.
     out_done : int64[4]
         Packets done and rows written; WHY: FINISHED, ROWS_FULL (take the rows, call again) or TABLE_FULL (give more slots).
+
+    Returns
+    -------
+    int
+        out_done[DONE_PACKETS].
     """
     window_ns = options[WINDOW_NS]
     seed = np.uint64(table[SEED])
@@ -738,7 +751,11 @@ def track(packets, slots, index, holes, recent, table, options, out_tracks, out_
                 break
             at = begin(table, slots, index, packet, where, options)
             slot = slots[at]
-            way = 0 if slot.orig_hi == packet.src_hi and slot.orig_lo == packet.src_lo and slot.orig_port == packet.src_port else 1
+            way = (
+                0
+                if slot.orig_hi == packet.src_hi and slot.orig_lo == packet.src_lo and slot.orig_port == packet.src_port
+                else 1
+            )
         else:
             slot = slots[at]
             if table[YOUNGEST] != at:
@@ -845,11 +862,10 @@ def track(packets, slots, index, holes, recent, table, options, out_tracks, out_
         slot.payload[way] += new
         slot.retransmitted += payload - new
     out_done[DONE_PACKETS] = at_packet
+    return at_packet
 
 
-@kernel(
-    types.int64(_SLOTS, _INDEX, _HOLES, INT64S, INT64S, types.int64, types.int64, types.int64, _WINDOWS, _ENDINGS, INT64S)
-)
+@kernel(_SLOTS, _INDEX, _HOLES, INT64S, INT64S, INT64, INT64, INT64, _WINDOWS, _ENDINGS, INT64S)
 def sweep(slots, index, holes, table, options, at, until_ns, everything, out_windows, out_endings, out_done):
     """Write the windows that ended by `until_ns`, and end the flows that have expired by then (or all).
 
@@ -888,10 +904,11 @@ def sweep(slots, index, holes, table, options, at, until_ns, everything, out_win
     return at
 
 
-@kernel(types.void(_SLOTS, _INDEX, INT64S))
+@kernel(_SLOTS, _INDEX, INT64S)
 def reindex(slots, index, table):
     """Fill a fresh index with the living slots."""
     seed = np.uint64(table[SEED])
     for at in range(table[USED_SLOTS]):
         if slots[at].flow != NONE:
             index_put(index, slot_hash(slots[at], seed), at)
+    return table[LIVE]

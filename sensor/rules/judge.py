@@ -55,7 +55,7 @@ class Judge:
         self._rules = [_RuleJudge(rule, limits, self.counters) for rule in ruleset.rules if rule.category == "activity"]
 
     def push(self, activity: pd.DataFrame, until_ns: int) -> pd.DataFrame:
-        """Return the findings of these windows: FindingFrame's columns and `evidence`, by window, rule and subject.
+        """Return the findings of these windows: FindingFrame's columns, by window, rule and subject.
 
         Parameters
         ----------
@@ -85,8 +85,7 @@ def empty() -> pd.DataFrame:
     ------
     nothing
     """
-    columns = {column.name: pd.Series([], dtype=column.dtype) for column in FindingFrame.columns()}
-    return pd.DataFrame(columns | {"evidence": pd.Series([], dtype="object")})
+    return pd.DataFrame({column.name: pd.Series([], dtype=column.dtype) for column in FindingFrame.columns()})
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import pytest
 
 from sensor.incidents import Incidents, Traits, as_json
 from sensor.schema import Evidence
+from sensor.sinks.evidence import EvidenceFile
 from tests import cases
 
 if TYPE_CHECKING:
@@ -153,14 +154,16 @@ def test_beyond_the_capacity_the_closed_go_first_and_are_counted() -> None:
 def test_json_has_the_keys_that_other_programs_rely_on() -> None:
     incidents = Incidents(TRAITS)
     pushed(incidents, finding(0, 4))
-    (written,) = json.loads(json.dumps(as_json(incidents.all(), {0: ("office.pcap", "cd" * 32)})))
+    (incident,) = incidents.all()
+    proof = EvidenceFile("evidence/1.pcap", "cd" * 32, ((5, 24),) * len(incident.evidence))
+    (written,) = json.loads(json.dumps(as_json([incident], {incident.id: proof})))
     assert list(written) == [
         *("id", "rule", "title", "level", "state", "site", "subject", "first_seen_ns", "last_seen_ns"),
         *("flows", "payload_bytes", "reason", "confidence", "attack", "evidence"),
     ]
     assert written["attack"] == ["T1046"]
     assert written["evidence"] == [
-        {"file": "office.pcap", "sha256": "cd" * 32, "frame": 5, "offset": 24, "community_id": "1:4"}
+        {"file": "evidence/1.pcap", "sha256": "cd" * 32, "frame": 5, "offset": 24, "community_id": "1:4"}
     ]
     (unknown,) = as_json(incidents.all(), {})
     assert unknown["evidence"][0]["file"] == ""

@@ -1,0 +1,102 @@
+"""Large captures for benchmarks, made from a tile of packets that is repeated with moving times and sequence numbers."""
+
+from __future__ import annotations
+
+import random
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_FILE_HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Packets as pcap records, and where in them the time and the sequence number stand."""
+
+    data: np.ndarray[Any, np.dtype[np.uint8]]
+    times: np.ndarray[Any, np.dtype[np.int64]]
+    seqs: np.ndarray[Any, np.dtype[np.int64]]
+    span_us: int
+
+
+def _record(at_us: int, frame: bytes, wire: int) -> bytes:
+    return struct.pack("<IIII", at_us // 1_000_000, at_us % 1_000_000, len(frame), wire) + frame
+
+
+def _tcp(src: int, dst: int, sport: int, dport: int, seq: int, payload: bytes, flags: int = 0x18) -> bytes:
+    total = 40 + len(payload)
+    ip = struct.pack(">BBHHHBBHII", 0x45, 0, total, seq & 0xFFFF, 0x4000, 128, 6, 0, src, dst)
+    tcp = struct.pack(">HHIIBBHHH", sport, dport, seq & 0xFFFFFFFF, 1, 0x50, flags, 64240, 0, 0)
+    return b"\x02\0\0\0\0\1\x02\0\0\0\0\2\x08\0" + ip + tcp + payload
+
+
+def tile(share_do: float, packets: int, seed: int) -> Tile:
+    """Make a tile in which a share of the packets belongs to DO transfers, in the usual mix of frame sizes."""
+    chance = random.Random(seed)
+    parts, times, seqs = [], [], []
+    at, now = 0, 0
+    piece = struct.pack(">IBII", 1448 * 700 + 9, 7, 1, 0)
+    for count in range(packets):
+        now += chance.randint(1, 4)
+        is_do = chance.random() < share_do
+        size = chance.choices((0, 120, 512, 1448), (30, 10, 15, 45))[0] if not is_do else 1448
+        host = chance.randrange(64 if is_do else 4096)
+        port = 7680 if is_do else chance.choice((443, 80, 445, 3389))
+        body = (piece if is_do and count % 700 == 0 else b"") + bytes(size)
+        frame = _tcp(0x0A010000 + host, 0x0A020000 + host // 2, 50000 + host % 1000, port, 1000 + count * 1448, body[:size])
+        parts.append(_record(now, frame, len(frame)))
+        times.append(at)
+        seqs.append(at + 16 + 38)
+        at += 16 + len(frame)
+    return Tile(np.frombuffer(b"".join(parts), dtype=np.uint8), np.array(times), np.array(seqs), now + 4)
+
+
+def write(path: Path, made: Tile, size: int, start_s: int = 1_781_000_000) -> None:
+    """Write at least `size` bytes of tiles."""
+    with path.open("wb") as file:
+        file.write(_FILE_HEADER)
+        written, turn = 0, 0
+        base = made.data.copy()
+        micros = np.zeros(len(made.times), dtype=np.int64)
+        for byte in range(4):
+            micros += made.data[made.times + 4 + byte].astype(np.int64) << (8 * byte)
+            micros += (made.data[made.times + byte].astype(np.int64) << (8 * byte)) * 1_000_000
+        seqs = sum(made.data[made.seqs + byte].astype(np.int64) << (8 * (3 - byte)) for byte in range(4))
+        while written < size:
+            now = micros + turn * made.span_us
+            moved = (seqs + turn * len(made.times) * 1448) & 0xFFFFFFFF
+            seconds, rest = start_s + now // 1_000_000, now % 1_000_000
+            for byte in range(4):
+                base[made.times + byte] = (seconds >> (8 * byte)) & 0xFF
+                base[made.times + 4 + byte] = (rest >> (8 * byte)) & 0xFF
+                base[made.seqs + byte] = (moved >> (8 * (3 - byte))) & 0xFF
+            file.write(base.tobytes())
+            written += len(base)
+            turn += 1
+
+
+def write_flood(path: Path, packets: int, start_s: int = 1_781_000_000) -> None:
+    """Write SYNs to one listener from as many random sources: a flow per packet."""
+    chance = np.random.default_rng(7680)
+    record = np.frombuffer(_record(0, _tcp(0, 0x0A010105, 0, 7680, 0, b"", 0x02), 54), dtype=np.uint8)
+    with path.open("wb") as file:
+        file.write(_FILE_HEADER)
+        for first in range(0, packets, 250_000):
+            count = min(250_000, packets - first)
+            rows = np.tile(record, (count, 1))
+            now = (first + np.arange(count)) * 10
+            source = chance.integers(0x0B000000, 0xDF000000, count)
+            port = chance.integers(1024, 65536, count)
+            seq = chance.integers(0, 1 << 32, count)
+            for byte in range(4):
+                rows[:, byte] = ((start_s + now // 1_000_000) >> (8 * byte)) & 0xFF
+                rows[:, 4 + byte] = ((now % 1_000_000) >> (8 * byte)) & 0xFF
+                rows[:, 16 + 26 + byte] = (source >> (8 * (3 - byte))) & 0xFF
+                rows[:, 16 + 38 + byte] = (seq >> (8 * (3 - byte))) & 0xFF
+            rows[:, 16 + 34] = port >> 8
+            rows[:, 16 + 35] = port & 0xFF
+            file.write(rows.tobytes())
