@@ -1,0 +1,59 @@
+"""Names, sizes and addresses of the project's files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.house import tree
+
+VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "manager", "misc"}
+LONG = 300  # twice what a file aims at wants a reason
+REASONS = {
+    "activity.py": "one join of five tables; its parts would pass each other the same columns",
+    "dissect.py": "the oracle of the fast lane: every header in one place, written twice on purpose",
+    "pipeline.py": "the one place that knows the order",
+    "schedule.py": "slots, their algebra and what is asked of them share one structure",
+    "schema.py": "one declaration of every table",
+    "settings.py": "one reading of one file format",
+    "kernels/ahead.py": "one file of machine code: how it is made and how it is loaded must agree",
+    "kernels/framing.py": "one state machine",
+    "kernels/tracking.py": "one table: its kernels share its layout and its invariants",
+    "rules/judge.py": "one rule's state, from rows to findings",
+    "samples/office.py": "the stories of one week, side by side",
+    "samples/stack.py": "one TCP stack",
+    "sinks/metrics.py": "one collector; a metric is a line here and a line in the catalogue",
+    "sources/files.py": "two formats and their damage, behind one reader",
+}
+# A folder of one machine has no place in a product; a test builds its own, and documents show examples of /captures.
+ONE_MACHINE = re.compile(r"(?<![\w.:/-])/(?:work|root|home/\w+|Users/\w+)/")
+TEXT = [path for path in tree.files() if path.suffix not in {".pcap", ".png", ".parquet"}]
+
+
+def lines(module: Path) -> int:
+    return len(tree.text("sensor" / module).splitlines())
+
+
+def test_long_files_have_a_reason() -> None:
+    long = {str(module): lines(module) for module in tree.modules() if lines(module) >= LONG}
+    assert not {name: length for name, length in long.items() if name not in REASONS}
+
+
+def test_reasons_name_modules() -> None:
+    # A file may have become short since; its reason may stay for when it grows again, but not without the file.
+    assert {Path(name) for name in REASONS} <= set(tree.modules())
+
+
+def test_no_vague_names() -> None:
+    assert not [path for path in tree.files() if {part.split(".")[0].lower() for part in path.parts} & VAGUE]
+
+
+def test_no_folder_of_one_machine() -> None:
+    told = {path: ONE_MACHINE.findall((tree.ROOT / path).read_bytes().decode("utf-8", "replace")) for path in TEXT}
+    assert not {str(path): found for path, found in told.items() if found}
+
+
+def test_folders_of_one_machine_are_known() -> None:
+    for folder in ("root", "work", "home/me", "Users/me"):
+        assert ONE_MACHINE.search(f"see '/{folder}/x'")
+        assert not ONE_MACHINE.search(f"https://example.org/{folder}/x and ../{folder}/x")
