@@ -92,6 +92,14 @@ def test_commands_have_help(name: str) -> None:
     assert f"swarmtap {name}" in told
 
 
+def test_what_make_run_runs(tmp_path: Path) -> None:
+    command = re.search(r"\$\(BIN\)/swarmtap (\w+) --out", tree.text(Path("Makefile")))
+    assert command
+    told = subprocess.run([PROGRAM, command[1], "--out", tmp_path], capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    assert (tmp_path / "case" / "report.html").is_file()
+
+
 def test_readme_shows_what_is_printed() -> None:
     shown = re.search(r"```console\n\$ swarmtap (analyze [^\n]+)\n(.*?)```", tree.text(Path("README.md")), re.DOTALL)
     assert shown

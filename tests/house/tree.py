@@ -12,9 +12,9 @@ ROOT: Final = Path(__file__).parents[2]
 
 @cache
 def files() -> tuple[Path, ...]:
-    """Return every file of the project, relative to its root: what git has or would take."""
+    """Return every file of the project, relative to its root: what git has, and not what a run left behind."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        ["git", "ls-files", "-z"],
         cwd=ROOT,
         capture_output=True,
         text=True,
