@@ -66,7 +66,7 @@ def check(policy: Path | None, rules: Sequence[Path]) -> int:
 def show_schedule(policy: Path | None, at_ns: int, days: int, *, explain: bool) -> int:
     """Print each site's state at an instant and its slots of the days that follow, in local time and UTC."""
     read = settings.load_policy(policy)
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     if explain:
         console.print(schedule.explain(read), end="", markup=False)
         return Exit.DONE

@@ -98,10 +98,10 @@ def demo(
 ) -> None:
     """Make the sample office (a week of traffic with known sins) and analyze it."""
     from sensor import pipeline
-    from sensor.samples import office
+    from sensor.samples import write_office
 
     typer.echo(f"Making a week of the sample office in {out} …", err=True)
-    capture, policy = office.write_office(out)
+    capture, policy = write_office(out)
     case = pipeline.analyze([str(capture)], *_load(policy, None), pipeline.Options(hashes=True))
     code = _tell(case, out / "case", None)
     typer.echo(f"\nThe capture is {capture}, its policy {policy}.")

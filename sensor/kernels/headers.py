@@ -82,16 +82,29 @@ def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
         # --- link layer: find the ethertype and where the network layer starts
         if link == 1:
             if captured < 14:
+                out_odd[odd] = at_frame
+                odd += 1
                 continue
             ethertype = be16(data, start + 12)
             at = start + 14
         elif link == 113:
             if captured < 16:
+                out_odd[odd] = at_frame
+                odd += 1
                 continue
             ethertype = be16(data, start + 14)
             at = start + 16
+        elif link == 276:
+            if captured < 20:
+                out_odd[odd] = at_frame
+                odd += 1
+                continue
+            ethertype = be16(data, start)
+            at = start + 20
         elif link == 101 or link == 228 or link == 229:
             if captured < 1:
+                out_odd[odd] = at_frame
+                odd += 1
                 continue
             ethertype = 0x0800 if data[start] >> 4 == 4 else 0x86DD
             at = start
@@ -101,12 +114,16 @@ def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
             continue
         if ethertype == 0x8100 or ethertype == 0x88A8 or ethertype == 0x9100:
             if at + 4 > end:
+                out_odd[odd] = at_frame
+                odd += 1
                 continue
             vlan = be16(data, at) & 0xFFF
             ethertype = be16(data, at + 2)
             at += 4
             if ethertype == 0x8100 or ethertype == 0x88A8 or ethertype == 0x9100:
                 if at + 4 > end:
+                    out_odd[odd] = at_frame
+                    odd += 1
                     continue
                 vlan_inner = be16(data, at) & 0xFFF
                 ethertype = be16(data, at + 2)
@@ -117,8 +134,8 @@ def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
         on_wire = np.int64(frame.wire_bytes) - (at - start)
         if ethertype == 0x0800:
             if at + 20 > end:
-                if at + 10 <= end and data[at + 9] == 6:
-                    out_counts[1 + AT_CUT_HEADERS] += 1
+                out_odd[odd] = at_frame
+                odd += 1
                 continue
             first = np.int64(data[at])
             if first >> 4 != 4:
@@ -155,8 +172,8 @@ def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
                 continue
         elif ethertype == 0x86DD:
             if at + 40 > end:
-                if at + 7 <= end and data[at + 6] == 6:
-                    out_counts[1 + AT_CUT_HEADERS] += 1
+                out_odd[odd] = at_frame
+                odd += 1
                 continue
             if data[at] >> 4 != 6:
                 out_odd[odd] = at_frame
@@ -210,6 +227,8 @@ def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
                 or ethertype == 0x8864
                 or ethertype == 0x8847
                 or ethertype == 0x8848
+                or ethertype == 0x8909
+                or ethertype == 0x8926
                 or ethertype < 0x0600
             ):
                 out_odd[odd] = at_frame

@@ -10,7 +10,6 @@ import bz2
 import glob
 import gzip
 import hashlib
-import io
 import lzma
 import mmap
 import os
@@ -18,8 +17,9 @@ import struct
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
 
@@ -231,14 +231,14 @@ class Reader:
         self.name = "stdin" if str(path) == "-" else str(path)
         self.source = source
         self.facts = Facts()
-        self._file: BinaryIO | None = None
+        self._file: BufferedReader | None = None
         self._stream: Any = None
         self._map: mmap.mmap | None = None
         self._head = b""
 
     def __enter__(self) -> Reader:
         try:
-            self._file = sys.stdin.buffer if self.name == "stdin" else self.path.open("rb")
+            self._file = _standard_input() if self.name == "stdin" else self.path.open("rb", buffering=STREAM_BYTES)
             status = os.fstat(self._file.fileno())
             if _is_directory(status.st_mode):
                 raise OperatorError(Mistake(self.name, "is a directory", _RIGHT))
@@ -324,7 +324,7 @@ class Reader:
         regular = (status.st_mode & 0o170000) == 0o100000
         if regular and status.st_size == 0:
             raise OperatorError(Mistake(self.name, "is empty (0 bytes)", _RIGHT))
-        buffered = io.BufferedReader(self._file.raw if self.name == "stdin" else self._file, STREAM_BYTES)  # type: ignore[attr-defined,arg-type]
+        buffered = self._file
         head = buffered.peek(32)[:32]
         for magic, kind in _COMPRESSIONS.items():
             if head.startswith(magic):
@@ -426,6 +426,10 @@ def _decompressed(raw: Any, kind: str) -> Any:
     import pyarrow as pa  # heavy, and only these two formats need it
 
     return pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd" if kind == "zst" else "lz4")
+
+
+def _standard_input() -> BufferedReader:
+    return cast(BufferedReader, sys.stdin.buffer)
 
 
 def _is_directory(mode: int) -> bool:
