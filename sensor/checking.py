@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from sensor import schedule, settings, words
@@ -71,18 +70,17 @@ def show_schedule(policy: Path | None, at_ns: int, days: int, *, explain: bool) 
         console.print(schedule.explain(read), end="", markup=False)
         return Exit.DONE
     schedules = schedule.Schedules(read, at_ns, at_ns + days * _DAY_NS)
-    table = Table(title=f"Schedule at {_utc(at_ns)}", title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for heading in ("site", "state", "since", "changes", "time zone"):
-        table.add_column(heading, header_style="bold", no_wrap=True)
+    console.print(Text(f"Schedule at {_utc(at_ns)}", style="italic"))
+    lines = [("site", "state", "since", "changes", "time zone")]
     for state in schedules.states(at_ns):
-        table.add_row(
-            Text(words.visible(state.site)),
-            state.schedule,
-            "always" if state.since_ns <= schedule.ALWAYS_NS else _local(state.since_ns, state.timezone),
-            "never" if state.next_ns >= schedule.NEVER_NS else _local(state.next_ns, state.timezone),
-            state.timezone,
-        )
-    console.print(table)
+        since = "always" if state.since_ns <= schedule.ALWAYS_NS else _local(state.since_ns, state.timezone)
+        changes = "never" if state.next_ns >= schedule.NEVER_NS else _local(state.next_ns, state.timezone)
+        lines.append((words.visible(state.site), state.schedule, since, changes, state.timezone))
+    # No table: a terminal that is too narrow should wrap a line, never shorten a time.
+    widths = [max(len(line[column]) for line in lines) for column in range(5)]
+    for at, line in enumerate(lines):
+        cells = "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        console.print(Text(cells.rstrip(), style="" if at else "bold"))
     for site in read.sites:
         slots = schedules.slots(site.name, at_ns, at_ns + days * _DAY_NS)
         if site.peering != "scheduled":
