@@ -79,16 +79,22 @@ def analyze(
 
         swarmtap analyze /captures/2026-06 -p policy.yaml --exit-code high
     """
-    from sensor import pipeline
+    from sensor.inputs import Inputs, Options
     from sensor.sources.files import find
 
     level = _level(exit_code)
-    options = pipeline.Options(hashes=out is not None, since_ns=_instant(since), until_ns=_instant(until))
-    names = find(paths)
-    loaded = _load(policy, rules)
+    options = Options(hashes=out is not None, since_ns=_instant(since), until_ns=_instant(until))
     progress = _Progress()
-    case = pipeline.analyze(names, *loaded, options, progress)
-    progress.done()
+    # Reading begins at once; what judges is imported meanwhile.
+    inputs = Inputs(find(paths), options, progress).start()
+    try:
+        loaded = _load(policy, rules)
+        from sensor import pipeline
+
+        case = pipeline.judge_all(inputs, *loaded)
+    finally:
+        inputs.stop()
+        progress.done()
     raise typer.Exit(_tell(case, out, level))
 
 

@@ -5,30 +5,26 @@ The only file that knows the order. What it gives depends on packets and their t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
 
 from sensor.activity import Activity, Judged
-from sensor.decode import Decoder
-from sensor.dissect import slow_lane
 from sensor.enrich import Policing
-from sensor.errors import Damage, Mistake, OperatorError
 from sensor.exemptions import Exemptions
-from sensor.flows import FlowOptions, FlowTable
+from sensor.flows import FlowTable
 from sensor.incidents import Incidents, Traits
+from sensor.inputs import Inputs, Options, Progress
 from sensor.messages import MessageReader
-from sensor.order import Order, Ordered
+from sensor.order import Ordered
 from sensor.rules.judge import Judge
 from sensor.schedule import Schedules
-from sensor.schema import WEIRDS, Batch, Case, Input, Rows
+from sensor.schema import WEIRDS, Case, Rows
 from sensor.sites import Sites
 from sensor.sources.files import Reader, sha256
-from sensor.wire import DO_PORT
 
 if TYPE_CHECKING:
     from sensor.policy import Policy
@@ -38,21 +34,6 @@ if TYPE_CHECKING:
 _SECOND_NS: Final = 1_000_000_000
 # Rows are handed to pandas in portions of about this many windows: few enough to stay small, enough to be worth it.
 _PORTION: Final = 200_000
-
-Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a run is done; nothing here is policy."""
-
-    flows: FlowOptions = field(default_factory=FlowOptions)
-    reorder_ms: int = 50
-    port: int = DO_PORT
-    hashes: bool = False
-    since_ns: int | None = None
-    until_ns: int | None = None
-
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -124,73 +105,6 @@ class Pipeline:
         return Step(judged, findings, tuple(changed), closed_ns)
 
 
-class Inputs:
-    """Capture files, read side by side and merged by time."""
-
-    def __init__(self, names: Sequence[str], options: Options, progress: Progress | None = None) -> None:
-        self.decoder = Decoder(options.port, slow_lane)
-        self.readers: list[Reader] = []
-        self.unreadable: list[Mistake] = []
-        self.packets = 0
-        self._options = options
-        self._progress = progress
-        self._names = _in_time_order(names, self.unreadable) if len(names) > 1 else [(0, name) for name in names]
-
-    def ordered(self) -> Iterator[tuple[Ordered, int]]:
-        """Yield packets in time order, each with the time that all inputs have passed.
-
-        Raises
-        ------
-        OperatorError
-            If nothing could be read at all.
-        """
-        order = Order(self._options.reorder_ms * 1_000_000)
-        with ExitStack() as stack:
-            fronts: dict[int, int] = {at: first_ns for at, (first_ns, _) in enumerate(self._names)}
-            batches: dict[int, Iterator[Batch]] = {}
-            opened: dict[int, Reader] = {}
-            while fronts:
-                at = min(fronts, key=lambda index: (fronts[index], index))
-                if at not in batches:
-                    try:
-                        reader = stack.enter_context(Reader(self._names[at][1], at))
-                    except OperatorError as error:
-                        self.unreadable.extend(error.mistakes)
-                        del fronts[at]
-                        continue
-                    opened[at], batches[at] = reader, reader.batches()
-                    self.readers.append(reader)
-                batch = next(batches[at], None)
-                if batch is None:
-                    del fronts[at], batches[at]
-                    opened.pop(at).__exit__()
-                else:
-                    fronts[at] = max(fronts[at], int(batch.frames["ts_ns"].max()))
-                    order.push(self._chosen(self.decoder.push(batch)), batch.data)
-                    self._report(batch)
-                watermark = min(fronts.values()) if fronts else None
-                for ordered in order.release(watermark):
-                    yield ordered, ordered.packets["ts_ns"][-1] if watermark is None else watermark - order.horizon_ns
-        if not self.readers:
-            raise OperatorError(*self.unreadable)
-
-    def _chosen(self, packets: Rows) -> Rows:
-        """Keep what `since_ns` and `until_ns` select."""
-        since, until = self._options.since_ns, self._options.until_ns
-        if since is not None:
-            packets = packets[packets["ts_ns"] >= since]
-        if until is not None:
-            packets = packets[packets["ts_ns"] < until]
-        return packets
-
-    def _report(self, batch: Batch) -> None:
-        self.packets += len(batch.frames)
-        if self._progress is not None:
-            total = sum(reader.facts.size_bytes for reader in self.readers)
-            done = sum(reader.facts.bytes + 16 * reader.facts.packets for reader in self.readers)
-            self._progress(min(done, total), total)
-
-
 def analyze(
     names: Sequence[str],
     policy: Policy,
@@ -210,18 +124,27 @@ def analyze(
     OperatorError
         If none of them can be read. Where some can, those that cannot are inputs of the case with their damage.
     """
-    options = options or Options()
-    inputs = Inputs(names, options, progress)
+    return judge_all(Inputs(names, options or Options(), progress).start(), policy, ruleset)
+
+
+def judge_all(inputs: Inputs, policy: Policy, ruleset: RuleSet) -> Case:
+    """Take all packets of inputs, judge them, and return the case.
+
+    Raises
+    ------
+    OperatorError
+        If none of the inputs can be read.
+    """
     pipeline: Pipeline | None = None
     steps: list[Step] = []
-    for ordered, watermark_ns in inputs.ordered():
+    for portion in inputs.portions():
         if pipeline is None:
-            pipeline = Pipeline(policy, ruleset, options, int(ordered.packets["ts_ns"][0]))
-        pipeline.push(ordered)
+            pipeline = Pipeline(policy, ruleset, inputs.options, int(portion.ordered.packets["ts_ns"][0]))
+        pipeline.push(portion.ordered)
         if pipeline.is_due:
-            steps.append(pipeline.advance(watermark_ns))
+            steps.append(pipeline.advance(portion.watermark_ns))
     if pipeline is None:
-        pipeline = Pipeline(policy, ruleset, options, 0)
+        pipeline = Pipeline(policy, ruleset, inputs.options, 0)
     steps.append(pipeline.advance(None))
     return _case(inputs, pipeline, steps)
 
@@ -235,8 +158,7 @@ def _case(inputs: Inputs, pipeline: Pipeline, steps: Sequence[Step]) -> Case:
     for step in steps:
         for rule, count in step.findings["rule"].value_counts().items():
             findings[str(rule)] += int(count)
-    read = [reader.summary(_sha(reader) if pipeline.options.hashes else "") for reader in inputs.readers]
-    refused = [_refused(mistake) for mistake in inputs.unreadable]
+    read = inputs.read(_sha) if pipeline.options.hashes else inputs.read()
     weird = pipeline.weird + pipeline.messages.weird + inputs.decoder.weird
     weird[WEIRDS.index("time_backwards")] += pipeline.flows.late
     off = activity.groupby("site", observed=False)["off_window_payload_bytes"].sum()
@@ -244,7 +166,7 @@ def _case(inputs: Inputs, pipeline: Pipeline, steps: Sequence[Step]) -> Case:
     peers = pd.concat([flows["orig_ip"][active[0]], flows["resp_ip"][active[1]]]).nunique()
     with_packets = [facts for facts in read if facts.packets]
     return Case(
-        inputs=(*read, *refused),
+        inputs=read,
         policy=pipeline.policy,
         rules=pipeline.ruleset.files,
         packets=sum(facts.packets for facts in read),
@@ -271,38 +193,3 @@ def _concat(frames: list[pd.DataFrame]) -> pd.DataFrame:
 
 def _sha(reader: Reader) -> str:
     return "" if reader.name == "stdin" else sha256(reader.name)
-
-
-def _refused(mistake: Mistake) -> Input:
-    """Return an input of which nothing could be read."""
-    return Input(
-        name=mistake.where,
-        size_bytes=0,
-        sha256="",
-        format="",
-        packets=0,
-        bytes=0,
-        first_packet_ns=0,
-        last_packet_ns=0,
-        link_types=(),
-        drops=0,
-        damage=str(Damage(mistake.where, 0, 0, mistake.read)),
-    )
-
-
-def _in_time_order(names: Sequence[str], unreadable: list[Mistake]) -> list[tuple[int, str]]:
-    """Return readable inputs with the time of their first packets, earliest first; their numbers follow this order."""
-    found = []
-    for name in names:
-        if name == "-":
-            found.append((0, name))
-            continue
-        try:
-            with Reader(name, 0) as reader:
-                batch = next(reader.batches(), None)
-                times = batch.frames["ts_ns"] if batch is not None else np.zeros(1, dtype=np.int64)
-                found.append((int(times.min()), int(times[-1]), name))
-                del batch, times
-        except OperatorError as error:
-            unreadable.extend(error.mistakes)
-    return [(entry[0], entry[-1]) for entry in sorted(found, key=lambda entry: (entry[0], entry[1:]))]  # type: ignore[misc]

@@ -17,7 +17,8 @@ import numpy as np
 from sensor import serve, words
 from sensor.errors import Exit
 from sensor.order import Ordered
-from sensor.pipeline import Inputs, Options, Pipeline, Step
+from sensor.inputs import Inputs, Options
+from sensor.pipeline import Pipeline, Step
 from sensor.schedule import NEVER_NS
 from sensor.schema import WEIRDS, Incident
 from sensor.sinks.metrics import Capture, Tallies, registry
@@ -105,8 +106,8 @@ class Watch:
         inputs = Inputs(names, self._options)
         clock: Clock | None = None
         last_tick = time.monotonic()
-        for ordered, watermark_ns in inputs.ordered():
-            for part in self._slices(ordered):
+        for portion in inputs.portions():
+            for part in self._slices(portion.ordered):
                 first_ns = int(part.packets["ts_ns"][0])
                 if self._pipeline is None:
                     self._pipeline = Pipeline(self._policy, self._ruleset, self._options, first_ns)
@@ -127,7 +128,7 @@ class Watch:
             if self._stop:
                 break
             if speed <= 0:
-                self._tick(watermark_ns)
+                self._tick(portion.watermark_ns)
         if self._pipeline is not None:
             self._judge(self._pipeline.advance(None))
 

@@ -67,6 +67,7 @@ class Facts:
 
     size_bytes: int = 0
     format: str = ""
+    position: int = 0
     packets: int = 0
     bytes: int = 0
     first_packet_ns: int = 0
@@ -275,6 +276,7 @@ class Reader:
                     self._count(frames)
                     yield Batch(frames, data)
                 used, base = used + step, base + step
+                self.facts.position = base
                 if broken:
                     self.facts.damage = Damage(self.name, base, self.facts.packets, broken)
                     return
