@@ -33,6 +33,9 @@ class Decoder:
     def __init__(self, port: int = DO_PORT, slow: SlowLane | None = None) -> None:
         self._port = port
         self._slow = slow
+        # Written anew for every batch; what is found is copied out, so that a batch of other traffic leaves nothing.
+        self._found = Packets.empty()
+        self._odd = np.empty(0, dtype=np.int64)
         self.weird = np.zeros(_KINDS, dtype=np.int64)
 
     def push(self, batch: Batch) -> Rows:
@@ -44,12 +47,13 @@ class Decoder:
             Payload positions count from `batch.data[0]`.
         """
         count = len(batch.frames)
-        out = Packets.empty(count)
-        odd = np.empty(count, dtype=np.int64)
+        if count > len(self._found):
+            self._found, self._odd = Packets.empty(count), np.empty(count, dtype=np.int64)
+        out, odd = self._found, self._odd
         counts = np.zeros(1 + _KINDS, dtype=np.int64)
         found = headers.decode_frames(batch.frames, batch.data, self._port, out, odd, counts)
         self.weird += counts[1:]
-        packets = out[:found]
+        packets = out[:found].copy()
         if counts[0] and self._slow is not None:
             slow, weird = self._slow(batch.frames[odd[: counts[0]]], batch.data, self._port)
             self.weird += weird

@@ -59,6 +59,7 @@ class FlowTable:
         for empty in (tracking.FREE_SLOT, tracking.OLDEST, tracking.YOUNGEST, tracking.FREE_HOLE):
             self._table[empty] = tracking.NONE
         self._table[tracking.SEED] = secrets.randbits(63)
+        self._out_windows, self._out_endings = Windows.empty(_ROOM), Endings.empty(_ROOM)
         self._windows: list[Rows] = []
         self._endings: list[Rows] = []
 
@@ -85,10 +86,10 @@ class FlowTable:
         Tracks[P]
             In the order of the packets. Slots are those of the moment: a flow that ends frees its slot for another.
         """
-        tracks = np.zeros(len(packets), dtype=Tracks.dtype())
+        tracks = np.empty(len(packets), dtype=Tracks.dtype())
         done = np.zeros(4, dtype=np.int64)
         while True:
-            windows, endings = Windows.empty(_ROOM), Endings.empty(_ROOM)
+            windows, endings = self._out_windows, self._out_endings
             tracking.track(
                 packets,
                 self._slots,
@@ -113,7 +114,7 @@ class FlowTable:
         done = np.zeros(4, dtype=np.int64)
         at = 0
         while True:
-            windows, endings = Windows.empty(_ROOM), Endings.empty(_ROOM)
+            windows, endings = self._out_windows, self._out_endings
             at = tracking.sweep(
                 self._slots,
                 self._index,

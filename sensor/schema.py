@@ -12,6 +12,7 @@ Time is int64 ns since 1970 UTC. Addresses are 128 bits as two uint64 (`_hi`, `_
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args, get_type_hints
 
 import numpy as np
@@ -40,6 +41,7 @@ class Table:
     """A table declared as annotated attributes: `name: Annotated[dtype, unit, meaning]`, in order."""
 
     @classmethod
+    @cache
     def columns(cls) -> tuple[Column, ...]:
         """Return the declared columns in order."""
         hints = get_type_hints(cls, include_extras=True)
@@ -55,6 +57,7 @@ class Table:
         return list(cls.__annotations__)
 
     @classmethod
+    @cache
     def dtype(cls) -> np.dtype[np.void]:
         """Return the structured dtype of a rows table (aligned, so that kernels read whole words)."""
         return np.dtype([(c.name, c.dtype) if "[" not in c.dtype else _array(c) for c in cls.columns()], align=True)

@@ -29,6 +29,7 @@ from sensor.schema import Batch, Bytes, Frames, Input, Rows
 
 BATCH_FRAMES: Final = 32768
 STREAM_BYTES: Final = 8 * 1024 * 1024
+_BEHIND: Final = 64 * 1024 * 1024  # of a mapped file; older pages can be read again if a held packet needs them
 MAX_INTERFACES: Final = 1 << 20  # per section; each costs 40 bytes here
 
 _PCAP_MAGICS: Final = {
@@ -98,6 +99,7 @@ class _Pcap:
         self._source = source
         self._cursor = np.zeros(5, dtype=np.int64)
         self._started = False
+        self._out = Frames.empty(BATCH_FRAMES)
         self.format = "pcap" if self._tick_ns == 1000 else "pcap (ns)"
         self.drops = 0
 
@@ -106,7 +108,7 @@ class _Pcap:
         cursor = self._cursor
         cursor[records.POSITION] = start if self._started or start else 24
         self._started = True
-        out = Frames.empty(room)
+        out = self._out[:room]
         count = records.walk_pcap(
             data, base, self._big, self._tick_ns, self._header, self._link, self._source, cursor, out
         )
@@ -124,6 +126,7 @@ class _Pcapng:
         self._known = 0
         self._big = False
         self._in_section = False
+        self._out = Frames.empty(BATCH_FRAMES)
         self.format = "pcapng"
         self.drops = 0
 
@@ -131,7 +134,7 @@ class _Pcapng:
         """Walk the blocks that lie whole in `data`."""
         cursor = self._cursor
         cursor[records.POSITION] = 0
-        out = Frames.empty(BATCH_FRAMES)
+        out = self._out
         count = 0
         while True:
             if self._in_section:
@@ -236,6 +239,7 @@ class Reader:
         self._stream: Any = None
         self._map: mmap.mmap | None = None
         self._head = b""
+        self._forgotten = 0
 
     def __enter__(self) -> Reader:
         try:
@@ -260,7 +264,10 @@ class Reader:
         self._file, self._map, self._stream = None, None, None
 
     def batches(self) -> Iterator[Batch]:
-        """Yield the frames of the input in file order; damage is left in `facts`."""
+        """Yield the frames of the input in file order; damage is left in `facts`.
+
+        The frames of a batch are valid until the next one is asked for; its data stays.
+        """
         chain: _Chain = _Pcapng(self.source) if self._head[:4] == _PCAPNG_MAGIC else _Pcap(self._head, self.source)
         self.facts.format = chain.format + (f" {self.facts.format}" if self.facts.format else "")
         windows = self._windows_of_map() if self._map is not None else self._windows_of_stream()
@@ -277,6 +284,7 @@ class Reader:
                     yield Batch(frames, data)
                 used, base = used + step, base + step
                 self.facts.position = base
+                self._forget(base)
                 if broken:
                     self.facts.damage = Damage(self.name, base, self.facts.packets, broken)
                     return
@@ -387,6 +395,13 @@ class Reader:
     def _windows_of_map(self) -> Iterator[tuple[Bytes, bool]]:
         assert self._map is not None
         yield np.frombuffer(self._map, dtype=np.uint8), True
+
+    def _forget(self, position: int) -> None:
+        """Give pages far behind the reader back: what is resident must not grow with the file."""
+        if self._map is not None and position - self._forgotten > 2 * _BEHIND:
+            until = (position - _BEHIND) // mmap.PAGESIZE * mmap.PAGESIZE
+            self._map.madvise(mmap.MADV_DONTNEED, self._forgotten, until - self._forgotten)
+            self._forgotten = until
 
     def _windows_of_stream(self) -> Iterator[tuple[Bytes, bool]]:
         while part := self._read(self._stream, STREAM_BYTES):
