@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -49,14 +50,20 @@ _Level = Annotated[
 ]
 
 
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        typer.echo(f"swarmtap {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     *,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version)
+    ] = False,
 ) -> None:
-    if version:
-        typer.echo(f"swarmtap {__version__}")
-        raise typer.Exit
+    del version  # its callback has done it
 
 
 @app.command()
@@ -164,19 +171,31 @@ def schedule(
 
 def main() -> None:
     """Run the command line; the operator's mistakes are one line each, and exit code 2."""
+    code = _run()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        pass  # whoever read our output has gone
+    # Everything is written and closed. Taking the interpreter and its libraries apart would cost as much as a small job.
+    os._exit(code)
+
+
+def _run() -> int:
     try:
         app()
     except OperatorError as error:
         for mistake in error.mistakes:
             sys.stderr.write(f"swarmtap: {_printable(str(mistake))}\n")
-        sys.exit(Exit.OPERATOR)
+        return Exit.OPERATOR
+    except SystemExit as leave:
+        return leave.code if isinstance(leave.code, int) else Exit.DONE
     except KeyboardInterrupt:
         sys.stderr.write("swarmtap: interrupted\n")
-        sys.exit(Exit.INTERRUPTED)
+        return Exit.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone (as `| head` does); there is nobody left to tell.
-        sys.stderr.close()
-        sys.exit(Exit.DONE)
+        return Exit.DONE  # as `| head` does; there is nobody left to tell
+    return Exit.DONE
 
 
 def _printable(line: str) -> str:
@@ -193,7 +212,7 @@ def _rule_paths(rules: list[Path] | None) -> list[Path]:
 
 def _load(policy: Path | None, rules: list[Path] | None) -> tuple[Any, RuleSet]:
     """Read policy and rules; the mistakes of both come together."""
-    from sensor.rules.load import load
+    from sensor.rules.kept import load
     from sensor.settings import load_policy
 
     mistakes: list[Mistake] = []

@@ -1,13 +1,14 @@
 """Kernels compiled ahead of time: one file of machine code, loaded without numba, made by `python -m sensor.kernels.warm`.
 
 Importing numba and its caches costs more than analyzing a small capture. So the optimized LLVM code that numba makes of each
-kernel is compiled once for this very machine into an object file; llvmlite loads it in a few milliseconds, and ctypes
-calls it (which releases the GIL). The file's name holds a hash of everything it depends on; another processor, library
+kernel is compiled once for this very machine into an object file. Where there is a linker it becomes a shared library,
+elsewhere llvmlite loads it; ctypes calls it (which releases the GIL). The file's name holds a hash of everything it depends on; another processor, library
 or source gives another name, and then numba compiles just in time as ever.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import importlib
@@ -15,8 +16,8 @@ import json
 import os
 import pkgutil
 import re
-import tempfile
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -64,6 +65,8 @@ done:
 }
 """
 _MAGIC: Final = b"swarmtap kernels 1\n"
+_PROCESSOR: Final = ("vendor_id", "cpu family", "model", "flags", "Features", "CPU implementer", "CPU part")
+_LINKERS: Final = ("ld", "ld.lld", "ld.gold")
 
 
 class _Ready:
@@ -71,7 +74,7 @@ class _Ready:
 
     def __init__(self) -> None:
         self._symbols: dict[str, str] = {}
-        self._engine: Any = None
+        self._find: Callable[[str], int] | None = None
         self._kept: tuple[Any, ...] = ()
         self._tried = False
 
@@ -80,30 +83,36 @@ class _Ready:
             self._tried = True
             if not any(os.environ.get(name, "0") not in ("", "0") for name in _JIT_ONLY):
                 self._load()
-        return self._engine is not None
+        return self._find is not None
 
     def address(self, name: str) -> int:
-        return int(self._engine.get_function_address(self._symbols[name])) if name in self._symbols else 0
+        return self._find(self._symbols[name]) if self._find and name in self._symbols else 0
 
     def _load(self) -> None:
         for folder in _folders():
+            path = folder / file_name()
             try:
-                content = (folder / file_name()).read_bytes()
+                content = path.read_bytes()
             except OSError:
                 continue
             if not content.startswith(_MAGIC):
                 continue
+            head, _, code = content[len(_MAGIC) :].partition(b"\n")
+            with contextlib.suppress(OSError):
+                library = ctypes.CDLL(str(path.with_suffix(".so")))
+                self._symbols = json.loads(head)
+                self._find = lambda symbol: _address_in(library, symbol)  # noqa: B023 - bound in the turn that returns
+                return
             import llvmlite.binding as llvm
 
             llvm.initialize_native_target()
             llvm.initialize_native_asmprinter()
-            head, _, code = content[len(_MAGIC) :].partition(b"\n")
             machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
             engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
             holder = llvm.ObjectFileRef.from_data(code)
             engine.add_object_file(holder)
             engine.finalize_object()
-            self._symbols, self._engine = json.loads(head), engine
+            self._symbols, self._find = json.loads(head), engine.get_function_address
             # The engine reads from these for as long as it lives.
             self._kept = (code, holder, machine)
             return
@@ -119,11 +128,11 @@ def is_ready() -> bool:
 
 def file_name() -> str:
     """Return the name that a fitting file has: a hash of sources, library versions and processor."""
-    import llvmlite
-    import llvmlite.binding as llvm
-
-    digest = hashlib.sha256(f"{llvmlite.__version__} {np.__version__} {llvm.get_host_cpu_name()}".encode())
-    digest.update(llvm.get_host_cpu_features().flatten().encode())
+    digest = hashlib.sha256(f"{metadata.version('numba')} {np.__version__} {os.uname().machine}".encode())
+    with contextlib.suppress(OSError):
+        # What the first processor is and can do: code made for another might not run here.
+        first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+        digest.update("\n".join(line for line in first if line.startswith(_PROCESSOR)).encode())
     for source in _SOURCES:
         digest.update(source.read_bytes())
     return f"kernels-{digest.hexdigest()[:24]}.bin"
@@ -214,6 +223,8 @@ def write() -> Path:
     OSError
         If neither can be written.
     """
+    import tempfile
+
     os.environ["SWARMTAP_JIT"] = "1"
     with tempfile.TemporaryDirectory() as scratch:
         # From numba's own cache its kernels would come without their LLVM code.
@@ -228,7 +239,7 @@ def write() -> Path:
     problem: OSError | None = None
     for folder in _folders():
         try:
-            return _put(folder, content)
+            return _put(folder, content, code)
         except OSError as error:
             problem = error
     raise problem or OSError("no folder to write to")
@@ -248,8 +259,8 @@ def _compile(found: dict[str, Any]) -> tuple[dict[str, str], bytes]:
         cpu=llvm.get_host_cpu_name(),
         features=llvm.get_host_cpu_features().flatten(),
         opt=3,
-        codemodel="jitdefault",
-        jit=True,
+        reloc="pic",
+        codemodel="small",
     )
     return symbols, machine.emit_object(whole)
 
@@ -283,14 +294,35 @@ def _is_kernel(value: Any) -> bool:
     return hasattr(value, "py_func") and bool(getattr(value, "nopython_signatures", None)) and not value._can_compile  # noqa: SLF001
 
 
-def _put(folder: Path, content: bytes) -> Path:
+def _link(code: bytes, path: Path) -> None:
+    """Make a shared library of an object file, if there is a linker."""
+    import shutil
+    import subprocess
+    import tempfile
+
+    linker = next(filter(None, map(shutil.which, _LINKERS)), None)
+    if linker is None:
+        return
+    with tempfile.NamedTemporaryFile(suffix=".o") as source:
+        source.write(code)
+        source.flush()
+        beside = path.with_suffix(".so.new")
+        done = subprocess.run([linker, "-shared", "-o", beside, source.name], check=False, capture_output=True)  # noqa: S603 - our own file, and a linker found on PATH
+    if done.returncode == 0:
+        beside.replace(path.with_suffix(".so"))
+
+
+def _put(folder: Path, content: bytes, code: bytes) -> Path:
+    import tempfile
+
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / file_name()
+    _link(code, path)
     with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
         file.write(content)
     Path(file.name).replace(path)
-    for old in folder.glob("kernels-*.bin"):
-        if old != path:
+    for old in folder.glob("kernels-*.*"):
+        if old.stem != path.stem:
             old.unlink(missing_ok=True)
     return path
 
@@ -298,6 +330,10 @@ def _put(folder: Path, content: bytes) -> Path:
 def _folders() -> list[Path]:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return [_HERE / "__pycache__", cache / "swarmtap"]
+
+
+def _address_in(library: ctypes.CDLL, symbol: str) -> int:
+    return ctypes.cast(getattr(library, symbol), ctypes.c_void_p).value or 0
 
 
 def _name(function: Callable[..., Any]) -> str:
