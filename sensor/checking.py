@@ -39,7 +39,9 @@ def check(policy: Path | None, rules: Sequence[Path]) -> int:
     told: list[str] = []
     try:
         read = settings.load_policy(policy)
-        told.append(f"policy: {words.count(len(read.sites), 'site')}, no mistake" if policy else "policy: the built-in one")
+        told.append(
+            f"policy: {words.count(len(read.sites), 'site')}, no mistake" if policy else "policy: the built-in one"
+        )
     except OperatorError as error:
         mistakes += error.mistakes
     try:
@@ -85,7 +87,9 @@ def show_schedule(policy: Path | None, at_ns: int, days: int, *, explain: bool) 
         slots = schedules.slots(site.name, at_ns, at_ns + days * _DAY_NS)
         if site.peering != "scheduled":
             continue
-        console.print(Text(f"\n{words.visible(site.name)}: {words.count(len(slots), 'slot')} in {words.count(days, 'day')}"))
+        console.print(
+            Text(f"\n{words.visible(site.name)}: {words.count(len(slots), 'slot')} in {words.count(days, 'day')}")
+        )
         for start_ns, end_ns in slots.tolist():
             local = f"{_local(start_ns, site.timezone)} - {_local(end_ns, site.timezone)} {site.timezone}"
             console.print(f"  {local}   ({_utc(start_ns)} - {_utc(end_ns)})", markup=False, soft_wrap=True)

@@ -30,11 +30,15 @@ app = typer.Typer(
 
 _Paths = Annotated[
     list[str],
-    typer.Argument(metavar="PATH…", help="Capture files, directories, globs, or - for standard input.", show_default=False),
+    typer.Argument(
+        metavar="PATH…", help="Capture files, directories, globs, or - for standard input.", show_default=False
+    ),
 ]
 _Policy = Annotated[
     Path | None,
-    typer.Option("-p", "--policy", metavar="FILE", help="Policy. Without one, local addresses are one site that may peer."),
+    typer.Option(
+        "-p", "--policy", metavar="FILE", help="Policy. Without one, local addresses are one site that may peer."
+    ),
 ]
 _Rules = Annotated[
     list[Path] | None,
@@ -73,13 +77,15 @@ def analyze(
     out: _Out = None,
     rules: _Rules = None,
     exit_code: _Level = None,
-    since: Annotated[str | None, typer.Option(metavar="TIME", help="Only packets from this time on (ISO 8601).")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only packets from this time on (ISO 8601).")
+    ] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Only packets before this time (ISO 8601).")] = None,
 ) -> None:
     """Take captures apart: summary on the terminal, and with -o a case folder.
 
-    Examples:
-
+    Examples
+    --------
         swarmtap analyze office.pcap -p policy.yaml -o case
 
         zcat old.pcap.gz | swarmtap analyze -
@@ -107,7 +113,9 @@ def analyze(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where the office and its case go.")] = Path("demo"),
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where the office and its case go.")
+    ] = Path("demo"),
 ) -> None:
     """Make the sample office (a week of traffic with known sins) and analyze it."""
     from sensor import pipeline
@@ -126,11 +134,18 @@ def watch(
     policy: _Policy = None,
     rules: _Rules = None,
     replay: Annotated[
-        list[str] | None, typer.Option("--replay", metavar="PATH", help="Feed from captures, with packet time as clock.")
+        list[str] | None,
+        typer.Option("--replay", metavar="PATH", help="Feed from captures, with packet time as clock."),
     ] = None,
-    speed: Annotated[float, typer.Option(help="Replay so many times faster than it happened; 0 is as fast as it goes.")] = 1.0,
-    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where metrics and health are served.")] = "127.0.0.1:9768",
-    linger: Annotated[float, typer.Option(metavar="SECONDS", help="Serve on for so long after the replay's end.")] = 0.0,
+    speed: Annotated[
+        float, typer.Option(help="Replay so many times faster than it happened; 0 is as fast as it goes.")
+    ] = 1.0,
+    listen: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where metrics and health are served.")
+    ] = "127.0.0.1:9768",
+    linger: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Serve on for so long after the replay's end.")
+    ] = 0.0,
 ) -> None:
     """Watch traffic as it happens, and serve /metrics, /-/healthy and /-/ready.
 
@@ -143,7 +158,9 @@ def watch(
     if not replay:
         raise OperatorError(Mistake("watch", "has nothing to watch", "name captures with --replay"))
     loaded = _load(policy, rules)
-    raise typer.Exit(watching.watch(replay, *loaded, watching.WatchOptions(listen=listen, speed=speed, linger_s=linger)))
+    raise typer.Exit(
+        watching.watch(replay, *loaded, watching.WatchOptions(listen=listen, speed=speed, linger_s=linger))
+    )
 
 
 @app.command()
@@ -157,7 +174,9 @@ def check(policy: _Policy = None, rules: _Rules = None) -> None:
 @app.command()
 def schedule(
     policy: _Policy = None,
-    at: Annotated[str | None, typer.Option(metavar="TIME", help="The moment to look at (ISO 8601); now by default.")] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="The moment to look at (ISO 8601); now by default.")
+    ] = None,
     days: Annotated[int, typer.Option(min=1, max=400, help="How many days of slots to list.")] = 7,
     *,
     explain: Annotated[bool, typer.Option(help="Show what shorthand in the policy expands to.")] = False,
@@ -166,7 +185,9 @@ def schedule(
     from sensor import checking
 
     moment = _instant(at)
-    raise typer.Exit(checking.show_schedule(policy, moment if moment is not None else time.time_ns(), days, explain=explain))
+    raise typer.Exit(
+        checking.show_schedule(policy, moment if moment is not None else time.time_ns(), days, explain=explain)
+    )
 
 
 def main() -> None:

@@ -35,6 +35,7 @@ _SECOND_NS: Final = 1_000_000_000
 # Rows are handed to pandas in portions of about this many windows: few enough to stay small, enough to be worth it.
 _PORTION: Final = 200_000
 
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """What came out of one portion: judged rows, findings, and the incidents that changed."""

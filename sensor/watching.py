@@ -16,8 +16,8 @@ import numpy as np
 
 from sensor import serve, words
 from sensor.errors import Exit
-from sensor.order import Ordered
 from sensor.inputs import Inputs, Options
+from sensor.order import Ordered
 from sensor.pipeline import Pipeline, Step
 from sensor.schedule import NEVER_NS
 from sensor.schema import WEIRDS, Incident

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 
 from sensor.kernels import ahead
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +45,21 @@ def rows(dtype: np.dtype[Any], *, readonly: bool = False) -> Array:
     return Array(dtype, readonly=readonly)
 
 
-def kernel(*arguments: Scalar | Array) -> Callable[[_Function], _Function]:
+def kernel(*arguments: Scalar | Array) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a function a kernel of exactly these arguments, returning int64; its Python body stays as `py_func`."""
 
-    def decorate(function: _Function) -> _Function:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         ready = ahead.find(function, arguments)
-        return ready if ready is not None else ahead.compile_now(function, arguments)
+        made: Callable[..., Any] = ready if ready is not None else ahead.compile_now(function, arguments)
+        return made
 
     return decorate
 
 
-def inline() -> Callable[[_Function], _Function]:
+def inline() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a function a part of kernels, compiled with them; where they are ready made it stays plain Python."""
 
-    def decorate(function: _Function) -> _Function:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         return function if ahead.is_ready() else ahead.compile_inline(function)
 
     return decorate

@@ -7,6 +7,7 @@ lane, whose docstring (`dissect.py`) defines what a row is; what cannot hold TCP
 from __future__ import annotations
 
 import numpy as np
+
 from sensor.kernels import BYTES, INT64, INT64S, READONLY_BYTES, inline, kernel, rows
 from sensor.schema import WEIRD_BIT, WEIRDS, Frames, Packets
 

@@ -7,6 +7,7 @@ first record that is not whole (more bytes may come), not sane (the reason is le
 from __future__ import annotations
 
 import numpy as np
+
 from sensor.kernels import BOOLEAN, INT64, INT64S, READONLY_BYTES, Array, inline, kernel, rows
 from sensor.schema import Frames
 

@@ -8,6 +8,7 @@ stream positions [low, top) and the holes in it; position 0 is the first byte af
 from __future__ import annotations
 
 import numpy as np
+
 from sensor.kernels import INT64, INT64S, Array, inline, kernel, rows
 from sensor.schema import END_REASONS, WEIRD_BIT, Endings, Packets, Tracks, Windows
 
@@ -823,9 +824,7 @@ def track(packets, slots, index, holes, recent, table, options, out_tracks, out_
                 slot.seen |= np.uint32(SAW_SYN)
         elif not flags & 0x04:
             # Anything after the SYNs that comes from the originator, or carries payload, shows that it is up.
-            if way == 0 and (slot.seen & np.uint32(SAW_SYN_ACK) or not slot.seen & np.uint32(SAW_SYN)):
-                slot.seen |= np.uint32(UP)
-            elif packet.payload_bytes > 0 or way == 1:
+            if (way == 0 and (slot.seen & np.uint32(SAW_SYN_ACK) or not slot.seen & np.uint32(SAW_SYN))) or packet.payload_bytes > 0 or way == 1:
                 slot.seen |= np.uint32(UP)
         if flags & 0x01:
             slot.fins += 1

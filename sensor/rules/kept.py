@@ -57,7 +57,11 @@ def _place(paths: Sequence[Path]) -> Path | None:
     digest = hashlib.sha256(__version__.encode())
     size = 0
     try:
-        for file in (*_files(paths), *sorted(Path(__file__).parent.glob("*.py")), Path(__file__).parents[1] / "schema.py"):
+        for file in (
+            *_files(paths),
+            *sorted(Path(__file__).parent.glob("*.py")),
+            Path(__file__).parents[1] / "schema.py",
+        ):
             content = file.read_bytes()
             size += len(content)
             digest.update(f"{file}\0{len(content)}\0".encode())
