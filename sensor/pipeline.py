@@ -152,9 +152,9 @@ def judge_all(inputs: Inputs, policy: Policy, ruleset: RuleSet) -> Case:
 
 def _case(inputs: Inputs, pipeline: Pipeline, steps: Sequence[Step]) -> Case:
     flows = _concat([step.judged.flows for step in steps])
-    flows = flows.sort_values(["start_ns", "community_id", "flow"], kind="stable", ignore_index=True)
+    flows = _by_start(flows)
     activity = _concat([step.judged.activity for step in steps])
-    activity = activity.sort_values(["window_start_ns", "community_id", "flow"], kind="stable", ignore_index=True)
+    activity = activity.sort_values(["window_start_ns", "flow"], kind="stable", ignore_index=True)
     findings = dict.fromkeys(pipeline.ruleset.names(), 0)
     for step in steps:
         for rule, count in step.findings["rule"].value_counts().items():
@@ -185,6 +185,20 @@ def _case(inputs: Inputs, pipeline: Pipeline, steps: Sequence[Step]) -> Case:
         weird={name: int(count) for name, count in zip(WEIRDS, weird, strict=True)},
         off_window_payload_bytes={str(site): int(volume) for site, volume in off.items()},
     )
+
+
+def _by_start(flows: pd.DataFrame) -> pd.DataFrame:
+    """Sort flows by start and Community ID; the text is looked at only where starts are equal."""
+    flows = flows.sort_values(["start_ns", "flow"], ignore_index=True)
+    start_ns = flows["start_ns"].to_numpy()
+    same = start_ns[1:] == start_ns[:-1]
+    tied = np.flatnonzero(np.concatenate([same, [False]]) | np.concatenate([[False], same]))
+    if len(tied):
+        ranked = flows.iloc[tied].sort_values(["start_ns", "community_id", "flow"], kind="stable").index.to_numpy()
+        order = np.arange(len(flows))
+        order[tied] = ranked
+        flows = flows.iloc[order].reset_index(drop=True)
+    return flows
 
 
 def _concat(frames: list[pd.DataFrame]) -> pd.DataFrame:
