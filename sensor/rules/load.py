@@ -88,7 +88,9 @@ def _files(paths: Iterable[Path], mistakes: list[Mistake]) -> list[tuple[str, Pa
             else:
                 mistakes.append(Mistake(str(path), "no such file or folder", "name a rule file or a folder of rules"))
             continue
-        below = sorted(each for each in path.rglob("*") if each.suffix in _SUFFIXES and each.is_file())
+        # Beside ours lie the rules of Prometheus, which are YAML too and not Sigma.
+        ours = (each for each in path.rglob("*") if "prometheus" not in each.relative_to(path).parts)
+        below = sorted(each for each in ours if each.suffix in _SUFFIXES and each.is_file())
         if not below:
             mistakes.append(Mistake(str(path), "a folder without rules", "rule files end in .yml"))
         if len(below) > _MOST_FILES:
