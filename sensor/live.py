@@ -1,0 +1,203 @@
+"""Live interfaces to packets in time order: rings polled, decoded and merged; time moves on when the port is silent.
+
+What the pipeline is told has happened is what every ring has shown: a ring that is drained has shown all up to a moment
+ago, one that is not has shown what it gave last. Event time is the wall clock's, but it never goes back.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final, Self
+
+import numpy as np
+
+from sensor.decode import Decoder
+from sensor.dissect import slow_lane
+from sensor.order import Order, Ordered
+from sensor.sources.ring import RingFacts, RingOptions, open_rings
+
+if TYPE_CHECKING:
+    from sensor.schema import Rows
+
+_STEP_NS: Final = 1_000_000_000
+"""The wall clock is slewed by less than this between two looks; more means that somebody set it."""
+
+_ROUNDS: Final = 8  # looks at each ring in turn, so that one busy ring does not keep the others waiting
+
+
+class EventClock:
+    """The wall clock as packets tell it, but for steps back: through those it runs on, and says so.
+
+    Parameters
+    ----------
+    offset_ns
+        How far the wall clock is ahead of the monotonic one at the start.
+    """
+
+    def __init__(self, offset_ns: int) -> None:
+        self._offset_ns = offset_ns
+        self.ahead_ns = 0
+
+    def now_ns(self) -> int:
+        """Return the event time that it is.
+
+        Raises
+        ------
+        nothing
+        """
+        return time.monotonic_ns() + self._offset_ns + self.ahead_ns
+
+    def check(self, offset_ns: int) -> str:
+        """Look whether the wall clock was set; return a notice if so.
+
+        Raises
+        ------
+        nothing
+        """
+        step_ns = offset_ns - self._offset_ns
+        self._offset_ns = offset_ns
+        if abs(step_ns) < _STEP_NS:
+            return ""
+        before_ns = self.ahead_ns
+        self.ahead_ns = max(0, before_ns - step_ns)
+        told = f"the clock was set {'forward' if step_ns > 0 else 'back'} by {abs(step_ns) / 1e9:,.0f} s"
+        if self.ahead_ns:
+            return f"{told}; times of events run on, {self.ahead_ns / 1e9:,.0f} s ahead of it"
+        return f"{told}; times of events follow it"
+
+    def correct(self, frames: Rows) -> None:
+        """Put capture times onto event time; those stamped before a step back stay as they are.
+
+        Raises
+        ------
+        nothing
+        """
+        if self.ahead_ns:
+            times = frames["ts_ns"]
+            ahead = times + self.ahead_ns
+            frames["ts_ns"] = np.where(ahead <= self.now_ns() + _STEP_NS, ahead, times)
+
+
+class Live:
+    """Interfaces as one source: `with Live(("eth0",), options, horizon_ns) as live: parts, until = live.look(250)`."""
+
+    def __init__(self, interfaces: tuple[str, ...], options: RingOptions, horizon_ns: int) -> None:
+        self.interfaces = interfaces
+        self.rings = open_rings(interfaces, options)
+        self.decoder = Decoder(options.port, slow_lane)
+        self.clock = EventClock(_offset_ns())
+        self.notices: list[str] = []
+        self._order = Order(horizon_ns)
+        self._horizon_ns = horizon_ns
+        self._stack = ExitStack()
+        self._poll = select.poll()
+        self._fronts = [self.clock.now_ns()] * len(self.rings)
+        self._was_up = dict.fromkeys(interfaces, True)
+
+    def __enter__(self) -> Self:
+        """Open the rings.
+
+        Raises
+        ------
+        OperatorError
+            If an interface cannot be captured.
+        """
+        with ExitStack() as stack:
+            for ring in self.rings:
+                stack.enter_context(ring)
+                self._poll.register(ring, select.POLLIN | select.POLLERR)
+                self.notices += ring.notices
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the rings."""
+        self._stack.close()
+
+    def look(self, wait_ms: int) -> tuple[list[Ordered], int]:
+        """Wait for packets, and return those whose turn has come, and the time that all rings have passed.
+
+        Raises
+        ------
+        nothing
+        """
+        for number, event in self._poll.poll(wait_ms):
+            if event & ~select.POLLIN:
+                self._mend(number)
+        for _ in range(_ROUNDS):
+            if not self._take():
+                break
+        until_ns = min(self._fronts)
+        return self._order.release(until_ns), until_ns - self._horizon_ns
+
+    def rest(self) -> list[Ordered]:
+        """Return what is still held back, at the end.
+
+        Raises
+        ------
+        nothing
+        """
+        while self._take():
+            pass
+        return self._order.release(None)
+
+    def facts(self) -> dict[str, RingFacts]:
+        """Return what each interface has seen so far: its rings together.
+
+        Raises
+        ------
+        nothing
+        """
+        found: dict[str, RingFacts] = {}
+        for ring in self.rings:
+            facts = ring.facts()
+            before = found.get(ring.interface, RingFacts(is_up=True))
+            found[ring.interface] = RingFacts(
+                packets=before.packets + facts.packets,
+                bytes=before.bytes + facts.bytes,
+                received=before.received + facts.received,
+                drops=before.drops + facts.drops,
+                freezes=before.freezes + facts.freezes,
+                utilization=max(before.utilization, facts.utilization),
+                last_packet_ns=max(before.last_packet_ns, facts.last_packet_ns),
+                is_up=before.is_up and facts.is_up,
+            )
+        for interface, seen in found.items():
+            if seen.is_up != self._was_up[interface]:
+                self._was_up[interface] = seen.is_up
+                self.notices.append(f"{interface}: the link is {'up' if seen.is_up else 'down'}")
+        return found
+
+    def _take(self) -> bool:
+        """Take what each ring has ready; return whether any had something."""
+        some = False
+        for at, ring in enumerate(self.rings):
+            began_ns = self.clock.now_ns()
+            batch = ring.batch()
+            # After the look: whatever came before a step of the clock was stamped before it, too.
+            if notice := self.clock.check(_offset_ns()):
+                self.notices.append(notice)
+                began_ns = self.clock.now_ns()
+            if batch is None:
+                self._fronts[at] = max(self._fronts[at], began_ns - ring.quiet_ns)
+                continue
+            some = True
+            if len(batch.frames):
+                self.clock.correct(batch.frames)
+                self._fronts[at] = max(self._fronts[at], int(batch.frames["ts_ns"].max()))
+                self._order.push(self.decoder.push(batch), batch.data)
+        return some
+
+    def _mend(self, number: int) -> None:
+        for ring in self.rings:
+            if ring.fileno() == number and ring.mend():
+                self.notices.append(f"{ring.interface}: the interface was replaced; the new one is watched")
+
+
+def _offset_ns() -> int:
+    """Return how far the wall clock is ahead of the monotonic one."""
+    before_ns = time.monotonic_ns()
+    now_ns = time.time_ns()
+    return now_ns - (before_ns + time.monotonic_ns()) // 2

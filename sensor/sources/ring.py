@@ -1,0 +1,352 @@
+"""A live interface to batches of frames: AF_PACKET with a TPACKET_V3 ring, whole blocks at a time.
+
+The kernel fills blocks with what its filter let through; one that is full, or has waited for `block_ms`, is ours. It is
+copied out at once and given back, so that nothing later can hold the kernel up. What the kernel had no room for it
+counts, and so do we. No privilege is needed after the ring is open, not even when the interface goes away and returns.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import socket
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+from fcntl import ioctl
+from typing import TYPE_CHECKING, Final, Self
+
+import numpy as np
+
+from sensor.errors import Mistake, OperatorError
+from sensor.kernels import blocks
+from sensor.schema import Batch, Frames
+from sensor.sources import filter as bpf
+from sensor.wire import DO_PORT
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+# <linux/if_packet.h>
+_SOL_PACKET: Final = 263
+_ADD_MEMBERSHIP, _RX_RING, _STATISTICS, _VERSION, _FANOUT = 1, 5, 6, 10, 18
+_MR_PROMISC: Final = 1
+_TPACKET_V3: Final = 2
+_FANOUT_HASH, _FANOUT_DEFRAG = 0, 0x8000
+_STATUS_AT, _LENGTH_AT, _PACKETS_AT = 8, 20, 12  # in struct tpacket_block_desc
+_USER: Final = 1
+# <asm-generic/socket.h>, <linux/if_ether.h>, <linux/sockios.h>, <linux/if.h>, <linux/ethtool.h>
+_SO_ATTACH_FILTER: Final = 26
+_ETH_P_ALL: Final = 3
+_SIOCGIFFLAGS, _SIOCGIFHWADDR, _SIOCETHTOOL = 0x8913, 0x8927, 0x8946
+_IFF_LOOPBACK, _IFF_RUNNING = 0x8, 0x40
+_ARPHRD_ETHER, _ARPHRD_LOOPBACK = 1, 772
+_ETHTOOL_GGRO, _ETHTOOL_GFLAGS, _ETH_FLAG_LRO = 0x2B, 0x25, 1 << 15
+_NAME_MAX: Final = 15
+_LEAST_BLOCKS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class RingOptions:
+    """How an interface is captured.
+
+    A packet waits for at most three times `block_ms` in a block that does not fill. `rings` sockets share the
+    interface's flows by a hash that is the same for both directions.
+    """
+
+    block_bytes: int = 1 << 20
+    blocks: int = 64
+    block_ms: int = 50
+    batch_bytes: int = 8 << 20
+    rings: int = 1
+    port: int = DO_PORT
+
+
+@dataclass(frozen=True, slots=True)
+class RingFacts:
+    """What a ring has seen since it was opened; counters only grow."""
+
+    packets: int = 0
+    bytes: int = 0
+    received: int = 0
+    """Packets that passed the filter, as the kernel counts them: those that came here and those it dropped."""
+    drops: int = 0
+    freezes: int = 0
+    utilization: float = 0.0
+    last_packet_ns: int = 0
+    is_up: bool = False
+
+
+class Ring:
+    """One interface's ring: `with Ring("eth0", 0, options) as ring: while batch := ring.batch(): …`."""
+
+    def __init__(self, interface: str, source: int, options: RingOptions, group: int | None = None) -> None:
+        self.interface = interface
+        self.notices: list[str] = []
+        self._source = source
+        self._options = options
+        self._group = group
+        self._made: socket.socket | None = None
+        self._mapped: mmap.mmap | None = None
+        self._statuses: npt.NDArray[np.uint32] = np.zeros(0, dtype=np.uint32)
+        self._blocks = 0
+        self._next = 0
+        self._index = 0
+        self._is_loopback = False
+        self._cursor = np.zeros(4, dtype=np.int64)
+        self._received = self._drops = self._freezes = 0
+        self._full = 0.0
+
+    def __enter__(self) -> Self:
+        """Open the ring and let packets in.
+
+        Raises
+        ------
+        OperatorError
+            If there is no such Ethernet interface, or we may not capture, or there is no memory for the ring.
+        """
+        try:
+            self._open()
+        except OSError as error:
+            self.__exit__()
+            raise OperatorError(_mistake(self.interface, error)) from error
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close socket and ring."""
+        self._statuses = np.zeros(0, dtype=np.uint32)
+        if self._mapped is not None:
+            self._mapped.close()
+        if self._made is not None:
+            self._made.close()
+        self._mapped = self._made = None
+
+    @property
+    def _socket(self) -> socket.socket:
+        if self._made is None:
+            raise RuntimeError("the ring is not open")
+        return self._made
+
+    @property
+    def _map(self) -> mmap.mmap:
+        if self._mapped is None:
+            raise RuntimeError("the ring is not open")
+        return self._mapped
+
+    def fileno(self) -> int:
+        """Return the socket to poll: readable when a block is ready, in error when the interface went down."""
+        return self._socket.fileno()
+
+    @property
+    def quiet_ns(self) -> int:
+        """How long after its capture a packet can still be hidden in a block."""
+        return 3 * self._options.block_ms * 1_000_000
+
+    def batch(self) -> Batch | None:
+        """Return the frames of the blocks that are ready, up to `batch_bytes`; None if there are none.
+
+        Raises
+        ------
+        nothing
+        """
+        # The kernel makes a packet's bytes visible before its block's status; reading the status first keeps that.
+        ready: list[tuple[int, int]] = []
+        size = room = 0
+        for step in range(self._blocks):
+            at = (self._next + step) % self._blocks
+            if not int(self._statuses[at]) & _USER or size >= self._options.batch_bytes:
+                break
+            start = at * self._options.block_bytes
+            (packets,) = struct.unpack_from("=I", self._map, start + _PACKETS_AT)
+            (length,) = struct.unpack_from("=I", self._map, start + _LENGTH_AT)
+            length = min(length, self._options.block_bytes)
+            ready.append((at, length))
+            size += length
+            room += packets
+        if not ready:
+            return None
+        data = np.empty(size, dtype=np.uint8)
+        frames = Frames.empty(room)
+        whole = np.frombuffer(self._map, dtype=np.uint8)
+        base = count = 0
+        for at, length in ready:
+            start = at * self._options.block_bytes
+            data[base : base + length] = whole[start : start + length]
+            self._statuses[at] = 0
+            count += blocks.walk_block(
+                data, base, base + length, self._source, int(self._is_loopback), self._cursor, frames[count:]
+            )
+            base += length
+        del whole
+        self._next = (self._next + len(ready)) % self._blocks
+        return Batch(frames[:count], data)
+
+    def facts(self) -> RingFacts:
+        """Return what was seen so far; the one reader of the kernel's counters, which it resets at each look.
+
+        Raises
+        ------
+        nothing
+        """
+        packets, drops, freezes = struct.unpack("=III", self._socket.getsockopt(_SOL_PACKET, _STATISTICS, 12))
+        self._received += packets
+        self._drops += drops
+        self._freezes += freezes
+        self._full = float(np.count_nonzero(self._statuses & _USER)) / max(1, self._blocks)
+        return RingFacts(
+            packets=int(self._cursor[blocks.NUMBER]),
+            bytes=int(self._cursor[blocks.BYTES_SEEN]),
+            received=self._received - int(self._cursor[blocks.SKIPPED]),
+            drops=self._drops,
+            freezes=self._freezes,
+            utilization=self._full,
+            last_packet_ns=int(self._cursor[blocks.LAST_NS]),
+            is_up=self.is_up(),
+        )
+
+    def is_up(self) -> bool:
+        """Return whether the interface has a link.
+
+        Raises
+        ------
+        nothing
+        """
+        try:
+            return bool(_link_flags(self._socket, self.interface) & _IFF_RUNNING)
+        except OSError:
+            return False
+
+    def mend(self) -> bool:
+        """Take notice of an error of the socket; if the interface was replaced, listen to the new one of its name.
+
+        Returns
+        -------
+        bool
+            Whether the interface was replaced.
+        """
+        self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        try:
+            index = socket.if_nametoindex(self.interface)
+        except OSError:
+            return False
+        if index == self._index:
+            return False
+        try:
+            self._bind(index)
+        except OSError:
+            return False  # it went again
+        return True
+
+    def _open(self) -> None:
+        index = _index(self.interface)
+        # No protocol yet: nothing may come in before the filter is in place.
+        self._made = made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        kind = struct.unpack_from("=16sH", ioctl(made, _SIOCGIFHWADDR, _request(self.interface)))[1]
+        if kind not in (_ARPHRD_ETHER, _ARPHRD_LOOPBACK):
+            read = f"is not an Ethernet interface (its hardware type is {kind})"
+            raise OperatorError(
+                Mistake(self.interface, read, "watch the interface that the mirror port is plugged into")
+            )
+        self._is_loopback = bool(_link_flags(made, self.interface) & _IFF_LOOPBACK)
+        made.setsockopt(_SOL_PACKET, _VERSION, _TPACKET_V3)
+        program = bpf.program(self._options.port)
+        code = ctypes.create_string_buffer(bpf.packed(program))
+        made.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(program), ctypes.addressof(code)))
+        self._blocks = self._ask_for_blocks(made)
+        self._mapped = mmap.mmap(made.fileno(), self._blocks * self._options.block_bytes, mmap.MAP_SHARED)
+        words = np.frombuffer(self._map, dtype=np.uint32).reshape(self._blocks, -1)
+        self._statuses = words[:, _STATUS_AT // 4]
+        self._bind(index)
+        if self._group is not None:
+            made.setsockopt(_SOL_PACKET, _FANOUT, (self._group & 0xFFFF) | (_FANOUT_HASH | _FANOUT_DEFRAG) << 16)
+        self.notices += _offloads(made, self.interface)
+
+    def _ask_for_blocks(self, made: socket.socket) -> int:
+        """Return how many blocks the kernel granted: as many as asked for, or else a half, or a quarter."""
+        size, count = self._options.block_bytes, self._options.blocks
+        while True:
+            wish = struct.pack("=7I", size, count, size, count, self._options.block_ms, 0, 0)
+            try:
+                made.setsockopt(_SOL_PACKET, _RX_RING, wish)
+            except OSError as error:
+                if error.errno != errno.ENOMEM or count <= _LEAST_BLOCKS:
+                    raise
+                count //= 2
+                continue
+            if count < self._options.blocks:
+                wished = self._options.blocks * size >> 20
+                self.notices.append(
+                    f"{self.interface}: the ring has {count * size >> 20} MiB instead of {wished}: there was no memory"
+                )
+            return count
+
+    def _bind(self, index: int) -> None:
+        self._socket.bind((self.interface, _ETH_P_ALL))
+        with suppress(OSError):  # the loopback has no such mode, and needs none
+            self._socket.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, struct.pack("=iHH8s", index, _MR_PROMISC, 0, b""))
+        self._index = index
+
+
+def open_rings(interfaces: tuple[str, ...], options: RingOptions) -> list[Ring]:
+    """Return the rings of these interfaces, not opened yet: `options.rings` of each.
+
+    Raises
+    ------
+    nothing
+    """
+    made = []
+    for source, interface in enumerate(interfaces):
+        group = (os.getpid() + source) & 0xFFFF if options.rings > 1 else None
+        made += [Ring(interface, source, options, group) for _ in range(options.rings)]
+    return made
+
+
+def _index(interface: str) -> int:
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError:
+        there = ", ".join(name for _, name in socket.if_nameindex())
+        raise OperatorError(Mistake(interface, "is not an interface of this machine", f"there are {there}")) from None
+
+
+def _request(interface: str, rest: bytes = b"") -> bytes:
+    return struct.pack("=16s24s", interface.encode()[:_NAME_MAX], rest)
+
+
+def _link_flags(made: socket.socket, interface: str) -> int:
+    return int(struct.unpack_from("=16sH", ioctl(made, _SIOCGIFFLAGS, _request(interface)))[1])
+
+
+def _offloads(made: socket.socket, interface: str) -> list[str]:
+    """Return a notice if the interface joins segments before we see them."""
+    joined = []
+    for name, command, bit in (("gro", _ETHTOOL_GGRO, 1), ("lro", _ETHTOOL_GFLAGS, _ETH_FLAG_LRO)):
+        value = ctypes.create_string_buffer(struct.pack("=II", command, 0))
+        with suppress(OSError):  # not every driver can tell
+            ioctl(made, _SIOCETHTOOL, _request(interface, struct.pack("@P", ctypes.addressof(value))))
+            if struct.unpack("=II", value.raw[:8])[1] & bit:
+                joined.append(name)
+    if not joined:
+        return []
+    mend = " ".join(f"{name} off" for name in joined)
+    arrive = f"segments arrive joined ({', '.join(joined)} is on): volumes are right, packet counts are not"
+    return [f"{interface}: {arrive}; `ethtool -K {interface} {mend}` shows them as they were"]
+
+
+def _mistake(interface: str, error: OSError) -> Mistake:
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return Mistake(
+            interface, "may not be captured by this user", "start as root, or with the capability CAP_NET_RAW"
+        )
+    if error.errno == errno.ENODEV:
+        return Mistake(interface, "went away while it was opened", "check `ip link`")
+    if error.errno == errno.ENOMEM:
+        return Mistake(interface, "no memory for the ring", "make it smaller with --ring-mib")
+    if error.errno == errno.ENETDOWN:
+        return Mistake(interface, "is down", f"`ip link set {interface} up`")
+    return Mistake(interface, f"cannot be captured ({error.strerror or error})", "")

@@ -1,0 +1,63 @@
+"""What the operator is told when an interface cannot be captured; packets are captured in tests/live."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sensor.errors import OperatorError
+from sensor.sources import ring
+from sensor.sources.ring import Ring, RingOptions, open_rings
+
+
+def test_an_interface_that_is_not_there() -> None:
+    with pytest.raises(OperatorError) as told, Ring("nosuch0", 0, RingOptions()):
+        pass
+    assert str(told.value).startswith("nosuch0: is not an interface of this machine; there are ")
+    assert "lo" in str(told.value)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
+def test_without_the_permission() -> None:
+    code = """if True:
+        import os
+        from sensor.sources.ring import Ring, RingOptions
+        os.setresuid(65534, 65534, 65534)
+        Ring("lo", 0, RingOptions()).__enter__()
+    """
+    command = [sys.executable, "-c", code]
+    told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stderr
+    assert "lo: may not be captured by this user; start as root, or with the capability CAP_NET_RAW" in told
+
+
+@pytest.mark.parametrize(
+    ("number", "right"),
+    [
+        (errno.EPERM, "CAP_NET_RAW"),
+        (errno.ENODEV, "ip link"),
+        (errno.ENOMEM, "--ring-mib"),
+        (errno.ENETDOWN, "ip link set eth0 up"),
+        (errno.EIO, ""),
+    ],
+)
+def test_every_refusal_says_what_would_be_right(number: int, right: str) -> None:
+    mistake = ring._mistake("eth0", OSError(number, os.strerror(number)))
+    assert mistake.where == "eth0"
+    assert right in mistake.right
+
+
+def test_rings_of_one_interface_share_a_group_and_its_number() -> None:
+    made = open_rings(("a", "b"), RingOptions(rings=2))
+    assert [(each.interface, each._source) for each in made] == [("a", 0), ("a", 0), ("b", 1), ("b", 1)]
+    assert made[0]._group == made[1]._group
+    assert made[0]._group != made[2]._group
+    assert open_rings(("a",), RingOptions())[0]._group is None
+
+
+def test_a_ring_that_is_not_open_says_so() -> None:
+    with pytest.raises(RuntimeError, match="not open"):
+        Ring("lo", 0, RingOptions()).fileno()
