@@ -506,7 +506,7 @@ def test_the_odd_files_of_other_projects_never_crash() -> None:
             continue
         with path.open("rb") as file:
             head = file.read(6)
-        if head[:5] == b"snoop" or path.name.startswith("libpcap__tests_pcap-invalid-version"):
+        if head[:5] == b"snoop" or (head[:4] == b"\xd4\xc3\xb2\xa1" and head[4] != 2):
             with pytest.raises(OperatorError, match=r"snoop|version"):
                 read(path)
             continue
