@@ -1,4 +1,4 @@
-"""What `check` and `schedule` tell: mistakes and oddities of policy and rules, the rules' cases, and who is open when."""
+"""What `check` and `schedule` tell: mistakes and oddities of policy and rules, rules' cases, and who is open when."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from rich.text import Text
 
 from sensor import schedule, settings, words
 from sensor.errors import Exit, Mistake, OperatorError
-from sensor.pipeline import Options, analyze
+from sensor.inputs import Options
+from sensor.pipeline import analyze
 from sensor.rules import cases
 from sensor.rules.load import load
 

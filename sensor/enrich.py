@@ -1,6 +1,7 @@
 """What the policy says of rows: sites, scope, schedule, exceptions, as codes beside each window or flow.
 
-The three that know (`Sites`, `Schedules`, `Exemptions`) are handed in, so that this room depends on their promises only.
+The three that know (`Sites`, `Schedules`, `Exemptions`) are handed in, so that this room depends on their promises
+only.
 """
 
 from __future__ import annotations
@@ -29,13 +30,24 @@ class Placed(Protocol):
     """What `Sites.lookup` tells of addresses; see `sites.Placement`."""
 
     @property
-    def site(self) -> Ints: ...
+    def site(self) -> Ints:
+        """The site's index in `Places.names`: int32[N]."""
+        ...
+
     @property
-    def local(self) -> Ints: ...
+    def local(self) -> Ints:
+        """Whether the address is inside capture.local or a site: bool[N]."""
+        ...
+
     @property
-    def role(self) -> Ints: ...
+    def role(self) -> Ints:
+        """Index in ROLES: int8[N]."""
+        ...
+
     @property
-    def known(self) -> Ints: ...
+    def known(self) -> Ints:
+        """Whether the inventory approves of the address, true without an inventory: bool[N]."""
+        ...
 
 
 class Places(Protocol):
@@ -43,21 +55,31 @@ class Places(Protocol):
 
     names: tuple[str, ...]
 
-    def lookup(self, hi: Ints, lo: Ints) -> Any: ...
-    def scope(self, orig: Any, resp: Any) -> Ints: ...
-    def peers_allowed(self, orig: Any, resp: Any) -> Ints: ...
+    def lookup(self, hi: Ints, lo: Ints) -> Any:
+        """Return where addresses (two uint64[N] each) are: `Placed`."""
+        ...
+
+    def scope(self, orig: Any, resp: Any) -> Ints:
+        """Return how far apart the two sides are: index in SCOPES, int8[N]."""
+        ...
+
+    def peers_allowed(self, orig: Any, resp: Any) -> Ints:
+        """Return whether the policy lets the two sides peer at all: bool[N]."""
+        ...
 
 
 class Calendar(Protocol):
     """Pairs of sites and instants to schedule states."""
 
-    def judge(self, orig_site: Ints, resp_site: Ints, at_ns: Ints) -> tuple[Ints, Ints, Ints]: ...
+    def judge(self, orig_site: Ints, resp_site: Ints, at_ns: Ints) -> tuple[Ints, Ints, Ints]:
+        """Return each pair's state (index in SCHEDULES, int8[N]), since when, and until when (int64[N] ns)."""
+        ...
 
 
 class Excuses(Protocol):
     """Pairs of addresses and instants to exceptions."""
 
-    def match(
+    def match(  # noqa: PLR0913, PLR0917 - two sides of an address each, when, and what
         self,
         orig_site: Ints,
         resp_site: Ints,
@@ -67,12 +89,14 @@ class Excuses(Protocol):
         resp_lo: Ints,
         at_ns: Ints,
         what: str,
-    ) -> Ints: ...
+    ) -> Ints:
+        """Return the index in `policy.exemptions` of the first exception that allows `what`, or -1: int32[N]."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How N rows stand in the policy; codes index the enumerations of `schema.py`, sites index `Policing.site_names`."""
+    """How N rows stand in the policy; codes index enumerations of `schema.py`, sites index `Policing.site_names`."""
 
     orig: Placed
     resp: Placed
@@ -100,8 +124,9 @@ class Policing:
 
     def stand(self, rows: Rows, at_ns: Ints) -> Standing:
         """Say how rows with `orig_hi … resp_lo` stand at the given instants."""
-        ends = [np.ascontiguousarray(rows[name]) for name in ("orig_hi", "orig_lo", "resp_hi", "resp_lo")]
-        orig, resp = self._places.lookup(*ends[:2]), self._places.lookup(*ends[2:])
+        orig_hi, orig_lo = np.ascontiguousarray(rows["orig_hi"]), np.ascontiguousarray(rows["orig_lo"])
+        resp_hi, resp_lo = np.ascontiguousarray(rows["resp_hi"]), np.ascontiguousarray(rows["resp_lo"])
+        orig, resp = self._places.lookup(orig_hi, orig_lo), self._places.lookup(resp_hi, resp_lo)
         scope = self._places.scope(orig, resp)
         state, since_ns, next_ns = self._calendar.judge(orig.site, resp.site, at_ns)
         allowed = self._places.peers_allowed(orig, resp)
@@ -115,7 +140,7 @@ class Policing:
                 ("internet", scope == _INTERNET),
                 ("other", np.ones(len(rows), dtype=np.bool_)),
             ):
-                match = self._excuses.match(orig.site, resp.site, *ends, at_ns, what)
+                match = self._excuses.match(orig.site, resp.site, orig_hi, orig_lo, resp_hi, resp_lo, at_ns, what)
                 hit = concerned & (match >= 0)
                 exception = np.where(hit & (exception < 0), match, exception)
                 if what in ("off_window", "disabled"):

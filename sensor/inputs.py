@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from sensor.decode import Decoder
 from sensor.errors import Damage, Mistake, OperatorError
 from sensor.flows import FlowOptions
@@ -24,6 +22,7 @@ from sensor.sources.files import Reader
 from sensor.wire import DO_PORT
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
 # Portions that may wait between the reading thread and the rest: enough to bridge an import, at most some 100 MB.

@@ -7,11 +7,14 @@ reorder horizon) leaves in order of time, input and frame. So a capture gives th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sensor.kernels import headers
-from sensor.schema import Bytes, Rows
+
+if TYPE_CHECKING:
+    from sensor.schema import Bytes, Rows
 
 
 @dataclass(frozen=True, slots=True)

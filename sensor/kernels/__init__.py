@@ -1,19 +1,21 @@
 """Machine code under the stages: arrays in, arrays out, no Python objects, the GIL released.
 
 A kernel has closed signatures, reads its inputs and writes `out_*` arrays, returns a count, never raises or prints, and
-checks every length before it reads. Its machine code is made by numba: ahead of time into one file (`ahead.py`), so that
-a run need not even import numba, or just in time where that file is missing or does not fit this machine.
+checks every length before it reads. Its machine code is made by numba: ahead of time into one file (`ahead.py`), so
+that a run need not even import numba, or just in time where that file is missing or does not fit this machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from sensor.kernels import ahead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
-"""Kernels compiled ahead of time: one file of machine code, loaded without numba, made by `python -m sensor.kernels.warm`.
+"""Kernels compiled ahead of time: one file of machine code, loaded without numba, made by `sensor.kernels.warm`.
 
-Importing numba and its caches costs more than analyzing a small capture. So the optimized LLVM code that numba makes of each
-kernel is compiled once for this very machine into an object file. Where there is a linker it becomes a shared library,
-elsewhere llvmlite loads it; ctypes calls it (which releases the GIL). The file's name holds a hash of everything it depends on; another processor, library
-or source gives another name, and then numba compiles just in time as ever.
+Importing numba and its caches costs more than analyzing a small capture. So the optimized LLVM code that numba makes of
+each kernel is compiled once for this very machine into an object file. Where there is a linker it becomes a shared
+library, elsewhere llvmlite loads it; ctypes calls it (which releases the GIL). The file's name holds a hash of
+everything it depends on; another processor, library or source gives another name, and then numba compiles just in time
+as ever.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ import json
 import os
 import pkgutil
 import re
-from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from sensor.kernels import Array, Scalar
 
 _HERE: Final = Path(__file__).parent
@@ -171,7 +173,7 @@ class _Kernel:
         # numba passes an array as: owner, parent, items, item size, data, shape …, strides …
         flat: list[Any] = [ctypes.c_void_p, ctypes.c_void_p]
         for argument in arguments:
-            if hasattr(argument, "dimensions"):
+            if _is_array(argument):
                 size = [ctypes.c_int64] * (2 + 2 * argument.dimensions)
                 flat += [ctypes.c_void_p, ctypes.c_void_p, *size[:2], ctypes.c_void_p, *size[2:]]
             else:
@@ -185,7 +187,7 @@ class _Kernel:
         result, raised = ctypes.c_int64(), ctypes.c_void_p()
         flat: list[Any] = [ctypes.addressof(result), ctypes.addressof(raised)]
         for value, argument in zip(values, self._arguments, strict=True):
-            if hasattr(argument, "dimensions"):
+            if _is_array(argument):
                 self._check(value, argument)
                 flat += [None, None, value.size, value.itemsize, value.ctypes.data, *value.shape, *value.strides]
             else:
@@ -336,6 +338,11 @@ def _address_in(library: ctypes.CDLL, symbol: str) -> int:
     return ctypes.cast(getattr(library, symbol), ctypes.c_void_p).value or 0
 
 
+def _is_array(argument: Scalar | Array) -> TypeGuard[Array]:
+    # By its shape: the classes live in the package, which imports this file first.
+    return hasattr(argument, "dimensions")
+
+
 def _name(function: Callable[..., Any]) -> str:
     return f"{function.__module__}.{function.__name__}"
 
@@ -346,7 +353,7 @@ def _signature(arguments: Sequence[Scalar | Array]) -> Any:
     kinds = []
     for argument in arguments:
         kind = from_dtype(argument.dtype)
-        if hasattr(argument, "dimensions"):
+        if _is_array(argument):
             kind = types.Array(kind, argument.dimensions, "C", readonly=argument.readonly, aligned=True)
         kinds.append(kind)
     return types.int64(*kinds)

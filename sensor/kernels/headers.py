@@ -1,7 +1,7 @@
 """Frames to TCP packets: Ethernet with up to two VLAN tags, Linux cooked, raw IP; IPv4, IPv6; TCP on the watched port.
 
-Whatever is not plainly that (tunnels, extension headers, fragments, other link types) is put on the odd list for the slow
-lane, whose docstring (`dissect.py`) defines what a row is; what cannot hold TCP is passed over.
+Whatever is not plainly that (tunnels, extension headers, fragments, other link types) is put on the odd list for the
+slow lane, whose docstring (`dissect.py`) defines what a row is; what cannot hold TCP is passed over.
 """
 
 from __future__ import annotations

@@ -176,10 +176,7 @@ def walk_pcapng(data, base, big, interfaces, source, cursor, out_frames):
             stop = BAD_LENGTH
             break
         if kind == 6 or kind == 2 or kind == 3:
-            if kind == 3:
-                head = 12
-            else:
-                head = 28
+            head = 12 if kind == 3 else 28
             if length < head + 4:
                 stop = BAD_LENGTH
                 break

@@ -1,4 +1,4 @@
-"""Makes the kernels' machine code ready before its first use: `python -m sensor.kernels.warm`, after an install or in an image."""
+"""Makes the kernels' machine code ready: `python -m sensor.kernels.warm`, after an install or in an image."""
 
 from __future__ import annotations
 
