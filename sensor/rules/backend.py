@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Mask = npt.NDArray[np.bool_]
 Whole = npt.NDArray[np.int64]
+Number = npt.NDArray[Any]
 COMPARE: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "lt": np.less,
     "lte": np.less_equal,
@@ -136,8 +137,8 @@ def _on_text(clause: Clause, values: pa.Array) -> Mask:
 
 
 def _inside(network: str, values: pa.Array) -> Mask:
-    from ipaddress import ip_network  # noqa: PLC0415 - only rules with cidr need it
-    from socket import AF_INET, AF_INET6, inet_pton  # noqa: PLC0415
+    from ipaddress import ip_network
+    from socket import AF_INET, AF_INET6, inet_pton
 
     net = ip_network(network)
     family, form = (AF_INET, r"\A[0-9.]+\z") if net.version == 4 else (AF_INET6, ":")  # noqa: PLR2004
@@ -236,3 +237,49 @@ def count_distinct(at: Points, value: Whole, span_ns: int) -> Whole:
     np.add.at(change, begin, 1)
     np.add.at(change, end, -1)
     return np.cumsum(change)[:-1]
+
+
+def count_in_order(at: Points, part: Whole, moment: Whole, span_ns: int) -> Whole:
+    """Return for each point how many parts its timespan holds one after another, from part 0 on.
+
+    Parameters
+    ----------
+    at
+        `N` rows in points.
+    part, moment
+        int64[N], numbers from 0, and int64[N] ns, when each row was seen.
+    span_ns
+        The chain that ends in a point must begin within its timespan.
+
+    Raises
+    ------
+    nothing
+    """
+    found = np.zeros(len(at.group), np.int64)
+    order = np.lexsort((part, moment, at.row))
+    reach = at.first_within(span_ns)
+    # The latest point at which a chain over parts 0 … p began, for each group; a later beginning is never worse.
+    begun: dict[int, list[int]] = {}
+    many = int(part.max()) + 1 if len(part) else 0
+    for row in order.tolist():
+        point, which = int(at.row[row]), int(part[row])
+        chain = begun.setdefault(int(at.group[point]), [-1] * many)
+        start = point if which == 0 else chain[which - 1]
+        chain[which] = max(chain[which], start)
+        found[point] = max(found[point], *(n + 1 for n, first in enumerate(chain) if first >= reach[point]), 0)
+    return found
+
+
+def percentile(at: Points, value: Number, percent: int, span_ns: int) -> Number:
+    """Return a percentile (linear between ranks) of float64[N] `value` over each point's timespan.
+
+    Raises
+    ------
+    nothing
+    """
+    order = np.argsort(at.row, kind="stable")
+    value, row = value[order], at.row[order]
+    ends = np.searchsorted(row, np.arange(len(at.group)), side="right")
+    starts = np.searchsorted(row, at.first_within(span_ns), side="left")
+    pieces = (value[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True))
+    return np.array([np.percentile(piece, percent) for piece in pieces], dtype=np.float64)

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 CATEGORIES: Final[dict[str, tuple[type[schema.Table], ...]]] = {
     "activity": (schema.ActivityFrame, schema.JudgedFrame),
+    "flow": (schema.FlowFrame, schema.JudgedFlowFrame),
+    "span": (schema.SpanFrame,),
 }
-PLANNED: Final = ("flow", "swarm", "sensor")  # categories that the product names but no rule can use yet
+PLANNED: Final = ("swarm",)  # categories that the product names but no rule can use yet
 _COUNTED: Final = frozenset({"byte", "packet", "message"})
 _PLACES: Final = frozenset({"first_offset"})  # in bytes, but a place: it does not add up
 

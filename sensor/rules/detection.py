@@ -66,8 +66,8 @@ def compile_clause(document: Document, plain: dict[str, Any]) -> Clause | Mistak
     ------
     nothing
     """
-    from sigma.exceptions import SigmaConditionError, SigmaError  # noqa: PLC0415 - pySigma is loaded only to read rules
-    from sigma.rule.detection import SigmaDetections  # noqa: PLC0415
+    from sigma.exceptions import SigmaConditionError, SigmaError
+    from sigma.rule.detection import SigmaDetections
 
     try:
         read = SigmaDetections.from_dict(plain)
@@ -142,7 +142,7 @@ def _check_item(document: Document, path: tuple[str | int, ...], value: Any, cat
 
 
 def _check_modifiers(where: str, modifiers: list[str], kind: Kind, name: str) -> list[Mistake]:
-    from sigma.modifiers import modifier_mapping  # noqa: PLC0415 - pySigma is loaded only to read rules
+    from sigma.modifiers import modifier_mapping
 
     supported = ", ".join(sorted(_SUPPORTED))
     found = []
@@ -217,8 +217,8 @@ def _wrong_existence(value: Any, kind: Kind, category: str) -> tuple[str, str] |
 
 
 def _wrong_pattern(value: Any, kind: Kind, category: str) -> tuple[str, str] | None:
-    from sigma.exceptions import SigmaRegularExpressionError  # noqa: PLC0415 - pySigma is loaded only to read rules
-    from sigma.types import SigmaRegularExpression  # noqa: PLC0415
+    from sigma.exceptions import SigmaRegularExpressionError
+    from sigma.types import SigmaRegularExpression
 
     del kind, category
     if not isinstance(value, str):
@@ -248,7 +248,7 @@ def _shown(value: Any) -> str:
 
 # --- conversion ----------------------------------------------------------------------------------------------------
 def _converted(item: Any) -> Clause:
-    from sigma import conditions  # noqa: PLC0415 - pySigma is loaded only to read rules
+    from sigma import conditions
 
     links = {conditions.ConditionAND: "and", conditions.ConditionOR: "or", conditions.ConditionNOT: "not"}
     for kind, op in links.items():
@@ -258,7 +258,7 @@ def _converted(item: Any) -> Clause:
 
 
 def _compared(column: str, value: Any) -> Clause:
-    from sigma import types  # noqa: PLC0415 - pySigma is loaded only to read rules
+    from sigma import types
 
     ways: list[tuple[type, Callable[[Any], Clause]]] = [
         (types.SigmaString, lambda each: _text(column, each, cased=isinstance(each, types.SigmaCasedString))),
@@ -281,7 +281,7 @@ def _text(column: str, value: Any, *, cased: bool) -> Clause:
     if not value.contains_special():
         plain = "".join(value.s)
         return Clause("is_cased", column, plain) if cased else Clause("is", column, plain.lower())
-    from sigma.types import SpecialChars  # noqa: PLC0415 - pySigma is loaded only to read rules
+    from sigma.types import SpecialChars
 
     wild = {SpecialChars.WILDCARD_MULTI: ".*", SpecialChars.WILDCARD_SINGLE: "."}
     pattern = "".join(wild[part] if isinstance(part, SpecialChars) else re.escape(part) for part in value.s)

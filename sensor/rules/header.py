@@ -49,8 +49,8 @@ def span_ns(text: object) -> int | None:
     return length if 0 < length <= _LONGEST_NS else None
 
 
-def check(document: Document) -> list[Mistake]:
-    """Return what is wrong in the header of a document.
+def check(document: Document, category: str) -> list[Mistake]:
+    """Return what is wrong in the header of a document of a category.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def check(document: Document) -> list[Mistake]:
         for key in (*_LISTS, "subject")
         if key in plain and not _is_list_of_text(plain[key])
     ]
-    return found or [*_check_sigma(document), *_check_ours(document), *_check_cases(document)]
+    return found or [*_check_sigma(document), *_check_ours(document, category), *_check_cases(document, category)]
 
 
 def check_complete(document: Document, *, plain_rule: bool) -> list[Mistake]:
@@ -112,7 +112,7 @@ def rest(plain: dict[str, Any]) -> dict[str, Any]:
 
 def _check_sigma(document: Document) -> list[Mistake]:
     """Return what pySigma finds in Sigma's own part of the header."""
-    from sigma.rule import SigmaRule  # noqa: PLC0415 - pySigma is loaded only to read rules
+    from sigma.rule import SigmaRule
 
     keys = (*_WORDS, *_LISTS, "date", "modified")
     header: dict[str, Any] = {key: document.plain[key] for key in keys if key in document.plain}
@@ -130,31 +130,38 @@ def _check_sigma(document: Document) -> list[Mistake]:
     return found
 
 
-def _check_ours(document: Document) -> list[Mistake]:
+def _check_ours(document: Document, category: str) -> list[Mistake]:
     plain = document.plain
+    columns = kinds(category)
     found = []
     if "quiet" in plain and span_ns(plain["quiet"]) is None:
         found.append(Mistake(document.at("quiet"), f'"{plain["quiet"]}" is no timespan', "write 30s, 15m, 1h, 1d, 2w"))
     for at, name in enumerate(plain.get("subject", ())):
-        if name not in kinds("activity"):
-            hint = nearest(name, kinds("activity")) or "see the manual of columns"
+        if name not in columns:
+            hint = nearest(name, columns) or "see the manual of columns"
             found.append(Mistake(document.at("subject", at), f'unknown field "{name}"', hint))
     text = str(plain.get("reason", ""))
     where = document.at("reason")
     if len(text) > _MOST_REASON or reason.stray(text):
         found.append(Mistake(where, "too long, or a brace without its partner", f"at most {_MOST_REASON} characters"))
-    known = (*kinds("activity"), *reason.MEASURED)
+    known = (*columns, *_aliases(plain), *reason.MEASURED)
     for name, form in reason.places(text):
         if name not in known:
             hint = nearest(name, known) or f"a column, or one of {', '.join(reason.MEASURED)}"
             found.append(Mistake(where, f'unknown placeholder "{name}"', hint))
-        elif form not in reason.FORMATS or (form and name in kinds("activity") and not _countable(name)):
+        elif form not in reason.FORMATS or (form and name in columns and columns[name].holds != "number"):
             forms = ", ".join(each for each in reason.FORMATS if each)
             found.append(Mistake(where, f'"{name}" as "{form}"', f"numbers can be written as {forms}"))
     return found
 
 
-def _check_cases(document: Document) -> list[Mistake]:
+def _aliases(plain: dict[str, Any]) -> tuple[str, ...]:
+    correlation = plain.get("correlation")
+    found = correlation.get("aliases", {}) if isinstance(correlation, dict) else {}
+    return tuple(map(str, found)) if isinstance(found, dict) else ()
+
+
+def _check_cases(document: Document, category: str) -> list[Mistake]:
     cases = document.plain.get("cases", [])
     right = "write `- {capture: name, policy: name, expect: 1}`"
     if not isinstance(cases, list):
@@ -170,15 +177,15 @@ def _check_cases(document: Document) -> list[Mistake]:
             for key in ("capture", "policy")
             if not (isinstance(case[key], str) and _NAME.fullmatch(case[key]))
         ]
-        if not _is_expectation(case["expect"]):
+        if not _is_expectation(case["expect"], {*kinds(category), *_aliases(document.plain)}):
             where = document.at("cases", at, "expect")
             found.append(Mistake(where, "neither a number nor a list of subjects", "write 1, or [{resp_ip: 10.1.0.5}]"))
     return found
 
 
-def _is_expectation(plain: Any) -> bool:
+def _is_expectation(plain: Any, columns: set[str]) -> bool:
     if isinstance(plain, list):
-        return all(isinstance(each, dict) and set(each) <= set(kinds("activity")) for each in plain)
+        return all(isinstance(each, dict) and set(each) <= columns for each in plain)
     return isinstance(plain, int) and not isinstance(plain, bool) and plain >= 0
 
 
@@ -188,10 +195,6 @@ def _expectation(case: dict[str, Any]) -> Expectation:
         return Expectation(case["capture"], case["policy"], expect)
     subjects = tuple(tuple(sorted(each.items())) for each in expect)
     return Expectation(case["capture"], case["policy"], len(expect), subjects)
-
-
-def _countable(name: str) -> bool:
-    return kinds("activity")[name].holds == "number"
 
 
 def _is_list_of_text(plain: Any) -> bool:

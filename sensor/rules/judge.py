@@ -1,4 +1,4 @@
-"""Rules over activity: one finding per rule, subject and window in which enough rows of that subject have been seen.
+"""Rules over frames: one finding per rule, subject and window in which enough rows of that subject have been seen.
 
 A finding tells each row once: the rows that are new to it are those within the timespan that no earlier finding of the
 rule told. What later windows may still need is carried: rows that were not told yet as they are, told ones merged per
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -20,18 +21,23 @@ from sensor.rules.columns import kinds
 from sensor.schema import Evidence, FindingFrame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from sensor.rules.backend import Mask, Points, Whole
+    from sensor.rules.backend import Mask, Number, Points, Whole
     from sensor.rules.ruleset import Measure, Rule, RuleSet
 
 _LOCATORS: Final = ("flow", "community_id", "first_input", "first_number", "first_offset", "first_ts_ns")
 _BASE: Final = (*_LOCATORS, "window_start_ns", "window_s", "payload_bytes", "last_ts_ns", "site")
 _WEIGHT: Final = "rows"
 _TOLD: Final = "told"
+_PART: Final = "part"  # which of a correlation's rules a row is of, where that matters
+_SCALED: Final = "scaled "  # before a column's name: its values as whole numbers, so that averages add up exactly
+_SCALE: Final = 1 << 20
+_MERGED: Final = frozenset({"event_count", "value_count", "value_sum", "value_avg", "temporal"})
 _MOST_FLOWS: Final = 64
 _MOST_EVIDENCE: Final = 16
 _LATEST: Final = np.iinfo(np.int64).max
+_NONE: Final[Mapping[str, pd.DataFrame]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ class Limits:
 
 
 class Judge:
-    """All rules of category `activity`, with what they carry from push to push.
+    """All rules, with what they carry from push to push.
 
     `counters` says what the limits cost: `rows_dropped` of what was carried (the oldest), `findings_dropped` beyond the
     subjects of one window, `flows_forgotten` of those already counted (a long flow may then be counted twice).
@@ -52,9 +58,12 @@ class Judge:
 
     def __init__(self, ruleset: RuleSet, limits: Limits = Limits()) -> None:
         self.counters = {"rows_dropped": 0, "findings_dropped": 0, "flows_forgotten": 0}
-        self._rules = [_RuleJudge(rule, limits, self.counters) for rule in ruleset.rules if rule.category == "activity"]
+        self._rules = [_RuleJudge(rule, limits, self.counters) for rule in ruleset.rules]
+        self._waiting: dict[str, pd.DataFrame] = {}
 
-    def push(self, activity: pd.DataFrame, until_ns: int) -> pd.DataFrame:
+    def push(
+        self, activity: pd.DataFrame, until_ns: int, others: Mapping[str, pd.DataFrame] = _NONE, *, last: bool = False
+    ) -> pd.DataFrame:
         """Return the findings of these windows: FindingFrame's columns, by window, rule and subject.
 
         Parameters
@@ -63,19 +72,40 @@ class Judge:
             Whole windows: columns of ActivityFrame and JudgedFrame.
         until_ns
             All windows before this instant have been pushed now.
+        others
+            Frames of other categories by name. Their rows wait here until their windows are over, so that they are
+            judged in the order of time whenever they come.
+        last
+            Nothing will follow: what waits is judged.
 
         Raises
         ------
         nothing
         """
-        rows = backend.Encoded(activity, kinds("activity"))
-        found = [each.push(rows, until_ns).assign(order=at) for at, each in enumerate(self._rules)]
+        frames = {"activity": activity} | {
+            category: self._due(category, frame, None if last else until_ns) for category, frame in others.items()
+        }
+        encoded = {category: backend.Encoded(frame, kinds(category)) for category, frame in frames.items()}
+        found = []
+        for at, each in enumerate(self._rules):
+            rows = encoded.get(each.category)
+            if rows is not None:
+                found.append(each.push(rows, until_ns).assign(order=at))
         whole = [each for each in found if len(each)]
         if not whole:
             return empty()
         findings = pd.concat(whole, ignore_index=True)
         findings = findings.sort_values(["window_start_ns", "order", "subject"], kind="stable", ignore_index=True)
         return findings.drop(columns="order")
+
+    def _due(self, category: str, frame: pd.DataFrame, until_ns: int | None) -> pd.DataFrame:
+        """Return the rows whose windows are over, sorted, and keep the others."""
+        before = self._waiting.get(category)
+        both = frame if before is None or not len(before) else pd.concat([before, frame], ignore_index=True)
+        window = both["window_start_ns"].to_numpy()
+        due = np.ones(len(both), np.bool_) if until_ns is None else window < until_ns
+        self._waiting[category] = both[~due]
+        return both[due].sort_values(["window_start_ns", "flow"], kind="stable", ignore_index=True)
 
 
 def empty() -> pd.DataFrame:
@@ -93,19 +123,24 @@ class _Hits:
     """The points where a rule has enough, int64[K], ascending, and what was measured there."""
 
     point: Whole
-    value: Whole
+    value: Number
     measure: Whole
     first: Whole  # the first point that counts for it
 
 
 class _RuleJudge:
     def __init__(self, rule: Rule, limits: Limits, counters: dict[str, int]) -> None:
+        self.category = rule.category
         self._rule = rule
         self._limits = limits
         self._counters = counters
-        measured = {measure.column for measure in rule.measures} - {""}
+        self._kinds = kinds(rule.category)
+        self._measured_columns = sorted({measure.column for measure in rule.measures} - {""})
         self._told_by_name = [name for name, _ in reason.places(rule.reason) if name not in reason.MEASURED]
-        self._columns = list(dict.fromkeys([*rule.subject, *sorted(measured), *self._told_by_name, *_BASE]))
+        aliases = {name for name, _ in rule.aliases}
+        wanted = [*rule.subject, *self._measured_columns, *self._told_by_name, *_BASE]
+        self._columns = [name for name in dict.fromkeys(wanted) if name not in aliases]
+        self._averaged = [measure.column for measure in rule.measures if measure.kind == "value_avg"]
         self._span_ns = max((measure.span_ns for measure in rule.measures), default=1)
         self._horizon_ns = -_LATEST
         self._carried: pd.DataFrame | None = None
@@ -116,8 +151,7 @@ class _RuleJudge:
         if not held.any():
             self._carried = self._alive(self._carried, until_ns)
             return empty()
-        new = rows.frame.loc[held, self._columns].assign(**{_WEIGHT: 1, _TOLD: False})
-        new = new.astype({name: "str" for name in self._columns if isinstance(new[name].dtype, pd.CategoricalDtype)})
+        new = self._new(rows, held)
         carried = 0 if self._carried is None else len(self._carried)
         both = new if self._carried is None else pd.concat([self._carried, new], ignore_index=True)
         both = both.reset_index(drop=True)
@@ -134,8 +168,40 @@ class _RuleJudge:
         self._carry(both, max(until_ns, int(at.window.max())))
         return findings
 
+    def _new(self, rows: backend.Encoded, held: Mask) -> pd.DataFrame:
+        """Return the rows that hold, with what measures need beside their columns."""
+        new = self._apart(rows) if self._rule.parts else rows.frame.loc[held, self._columns].assign(**{_WEIGHT: 1})
+        for name in self._averaged:
+            values = new[name].to_numpy()
+            whole = np.rint(values * _SCALE) if values.dtype.kind == "f" else values.astype(np.int64) * _SCALE
+            new[_SCALED + name] = whole.astype(np.int64)
+        new[_TOLD] = False
+        return new.astype({name: "str" for name in new if isinstance(new[name].dtype, pd.CategoricalDtype)})
+
+    def _apart(self, rows: backend.Encoded) -> pd.DataFrame:
+        """Return the rows of each part, one after another; a row's volume counts once for each subject."""
+        found = []
+        for part, clause in enumerate(self._rule.parts):
+            at = np.flatnonzero(backend.evaluate(clause, rows))
+            mine = rows.frame.iloc[at][self._columns].assign(at=at, **{_WEIGHT: 1, _PART: part})
+            for name, columns in self._rule.aliases:
+                mine[name] = rows.frame[columns[part]].iloc[at].to_numpy()
+            found.append(
+                mine.astype({name: "str" for name in mine if isinstance(mine[name].dtype, pd.CategoricalDtype)})
+            )
+        new = pd.concat(found, ignore_index=True)
+        new = new.sort_values(["at", _PART], kind="stable", ignore_index=True)
+        again = new.duplicated(["at", *self._rule.subject])
+        volumes = [
+            "payload_bytes",
+            _WEIGHT,
+            *(measure.column for measure in self._rule.measures if measure.kind == "value_sum"),
+        ]
+        new.loc[again, list(dict.fromkeys(volumes))] = 0
+        return new.drop(columns="at")
+
     # --- measuring
-    def _measured(self, both: pd.DataFrame, at: Points) -> list[tuple[Whole, Mask, int]]:
+    def _measured(self, both: pd.DataFrame, at: Points) -> list[tuple[Number, Mask, int]]:
         """Return for each measure its value at each point, whether that is enough, and its timespan."""
         if not self._rule.measures:
             one = np.ones(len(at.group), np.int64)
@@ -144,6 +210,9 @@ class _RuleJudge:
         for measure in self._rule.measures:
             value = _measure(measure, both, at)
             enough = np.asarray(backend.COMPARE[measure.op](value, measure.threshold), dtype=np.bool_)
+            if measure.rows:
+                weight = both[_WEIGHT].to_numpy(dtype=np.int64)
+                enough &= backend.add_up(at, weight, measure.span_ns) >= measure.rows
             found.append((value, enough, measure.span_ns))
         return found
 
@@ -246,7 +315,7 @@ class _RuleJudge:
             "flow_count": counted.tolist(),
         }
         for name in self._told_by_name:
-            if kinds("activity")[name].adds:
+            if name in self._kinds and self._kinds[name].adds:
                 columns[name] = np.add.reduceat(both[name].to_numpy()[chosen], begin).tolist()
             else:
                 columns[name] = both[name].iloc[chosen[begin]].tolist()
@@ -265,6 +334,8 @@ class _RuleJudge:
         once = pd.DataFrame({"chain": chain[order], "flow": flow[order]}).drop_duplicates()
         picked = order[once.index[once.groupby("chain").cumcount() < _MOST_EVIDENCE]]
         found: list[list[Evidence]] = [[] for _ in hits.point]
+        somewhere = both["first_input"].to_numpy()[chosen[picked]] >= 0  # a span lies in no packet
+        picked = picked[somewhere]
         located = both.iloc[chosen[picked]]
         for finding, *place in zip(
             number[picked].tolist(), *(located[name].tolist() for name in _LOCATORS), strict=True
@@ -295,9 +366,13 @@ class _RuleJudge:
     def _merged(self, kept: pd.DataFrame) -> pd.DataFrame:
         """Merge rows that were told: later windows need only what they measure, per subject and window."""
         told = kept[_TOLD].to_numpy(dtype=np.bool_)
+        if any(measure.kind not in _MERGED for measure in self._rule.measures):
+            return kept
         old = kept[told]
         distinct = [measure.column for measure in self._rule.measures if measure.kind == "value_count"]
+        distinct += [_PART] if self._rule.parts else []
         summed = [_WEIGHT, *(measure.column for measure in self._rule.measures if measure.kind == "value_sum")]
+        summed += [_SCALED + name for name in self._averaged]
         code = grouped(old, (*self._rule.subject, "window_start_ns", *distinct))
         many = int(code.max()) + 1 if len(code) else 0
         if many == len(old):
@@ -329,15 +404,25 @@ def grouped(frame: pd.DataFrame, columns: Iterable[str]) -> Whole:
     return code
 
 
-def _measure(measure: Measure, both: pd.DataFrame, at: Points) -> Whole:
-    if measure.kind == "value_count":
-        value = pd.factorize(both[measure.column], use_na_sentinel=False)[0].astype(np.int64)
-        return backend.count_distinct(at, value, measure.span_ns)
-    amount = _WEIGHT if measure.kind == "event_count" else measure.column
-    return backend.add_up(at, both[amount].to_numpy(dtype=np.int64), measure.span_ns)
+def _measure(measure: Measure, both: pd.DataFrame, at: Points) -> Number:
+    kind, span_ns = measure.kind, measure.span_ns
+    if kind in {"value_count", "temporal"}:
+        value = pd.factorize(both[measure.column or _PART], use_na_sentinel=False)[0].astype(np.int64)
+        return backend.count_distinct(at, value, span_ns)
+    if kind == "temporal_ordered":
+        part, moment = both[_PART].to_numpy(dtype=np.int64), both["first_ts_ns"].to_numpy()
+        return backend.count_in_order(at, part, moment, span_ns)
+    if kind in {"value_percentile", "value_median"}:
+        return backend.percentile(at, both[measure.column].to_numpy(dtype=np.float64), measure.percentile, span_ns)
+    if kind == "value_avg":
+        total = backend.add_up(at, both[_SCALED + measure.column].to_numpy(dtype=np.int64), span_ns)
+        many = backend.add_up(at, both[_WEIGHT].to_numpy(dtype=np.int64), span_ns)
+        return np.asarray(total / (many * _SCALE), dtype=np.float64)
+    amount = _WEIGHT if kind == "event_count" else measure.column
+    return backend.add_up(at, both[amount].to_numpy(dtype=np.int64), span_ns)
 
 
-def _hits(found: list[Mask], measured: list[tuple[Whole, Mask, int]], at: Points) -> _Hits:
+def _hits(found: list[Mask], measured: list[tuple[Number, Mask, int]], at: Points) -> _Hits:
     """Return the points where any measure has enough: the first such measure's value, the longest reach back."""
     where = np.flatnonzero(np.logical_or.reduce(found))
     stacked = np.stack(found)[:, where]

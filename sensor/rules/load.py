@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _MOST_FILES: Final = 2000
 _SUFFIXES: Final = (".yml", ".yaml")
-_DEFAULT_SUBJECT: Final = ("orig_ip", "resp_ip")
+_DEFAULT_SUBJECT: Final = {"activity": ("orig_ip", "resp_ip"), "flow": ("orig_ip", "resp_ip"), "span": ("site",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class _Part:
     """A document on its way to a rule: a condition, or a correlation that refers to conditions."""
 
     document: Document
+    category: str
     condition: Clause | None
     correlation: correlation.Correlation | None
 
@@ -55,7 +56,7 @@ def load(paths: Sequence[Path]) -> RuleSet:
         With every mistake in every file.
     """
     mistakes: list[Mistake] = []
-    parts: list[_Part] = []
+    written: list[Document] = []
     files: dict[str, str] = {}
     for label, path in _files(paths, mistakes):
         try:
@@ -69,7 +70,9 @@ def load(paths: Sequence[Path]) -> RuleSet:
         mistakes += wrong
         if not found and not wrong:
             mistakes.append(Mistake(str(path), "no rule in this file", "write one: docs/rules.md"))
-        parts += [_read(document, mistakes) for document in found]
+        written += found
+    known = _categories(written)
+    parts = [_read(document, known, mistakes) for document in written]
     mistakes += _doubles(parts)
     rules = _linked(parts, mistakes)
     if not mistakes and not rules:
@@ -99,23 +102,44 @@ def _files(paths: Iterable[Path], mistakes: list[Mistake]) -> list[tuple[str, Pa
     return found
 
 
-def _read(document: Document, mistakes: list[Mistake]) -> _Part:
-    """Return a document as far as it can be read, adding its mistakes."""
+def _categories(written: Iterable[Document]) -> dict[str, str]:
+    """Return the category of each rule that has one of its own, by name and id."""
+    found = {}
+    for document in written:
+        if "correlation" not in document.plain:
+            category, _ = _category(document)
+            for key in ("name", "id"):
+                if isinstance(document.plain.get(key), str):
+                    found[document.plain[key]] = category
+    return found
+
+
+def _read(document: Document, known: dict[str, str], mistakes: list[Mistake]) -> _Part:
+    """Return a document as far as it can be read, adding its mistakes; `known` are the categories of all rules."""
     plain = document.plain
-    mistakes += header.check(document)
     if "correlation" in plain:
-        read, wrong = correlation.check(document)
+        category = _correlated(plain["correlation"], known)
+        mistakes += header.check(document, category)
+        read, wrong = correlation.check(document, category)
         mistakes += wrong
-        return _Part(document, None, read)
+        return _Part(document, category, None, read)
     category, wrong = _category(document)
-    mistakes += wrong
+    mistakes += [*header.check(document, category), *wrong]
     wrong = detection.check(document, category)
     mistakes += wrong
     made = None if wrong else detection.compile_clause(document, plain["detection"])
     if isinstance(made, Mistake):
         mistakes.append(made)
         made = None
-    return _Part(document, made, None)
+    return _Part(document, category, made, None)
+
+
+def _correlated(plain: object, known: dict[str, str]) -> str:
+    """Return the category of the rules that a correlation refers to."""
+    rules = plain.get("rules", ()) if isinstance(plain, dict) else ()
+    named = [rules] if isinstance(rules, str) else rules
+    found = (known[each] for each in named if isinstance(each, str) and each in known)
+    return next(found, next(iter(CATEGORIES)))
 
 
 def _category(document: Document) -> tuple[str, list[Mistake]]:
@@ -185,6 +209,9 @@ def _referred(part: _Part, known: dict[str, _Part], names: list[str], mistakes: 
             )
         elif base.correlation is not None:
             mistakes.append(Mistake(where, f'"{name}" is a correlation', "correlate rules that have a detection"))
+        elif base.category != part.category:
+            read = f'"{name}" is of category {base.category}, others are of {part.category}'
+            mistakes.append(Mistake(where, read, "correlate rules of one category"))
         else:
             found.append(base)
     return found
@@ -202,7 +229,8 @@ def _owner(
         mistakes.append(Mistake(where, "part_of joins two correlations", "write a correlation"))
         return None
     same_rows = [id(each) for each in bases[id(part)]] == [id(each) for each in bases[id(owner)]]
-    if not same_rows or part.correlation.group_by != owner.correlation.group_by:
+    same_subject = part.correlation.group_by == owner.correlation.group_by
+    if not same_rows or not same_subject or part.correlation.aliases != owner.correlation.aliases:
         mistakes.append(
             Mistake(where, "other rules or group-by than its owner", "count the same rows of the same subject")
         )
@@ -215,12 +243,14 @@ def _rule(part: _Part, bases: list[_Part], extensions: list[_Part]) -> Rule:
     measures: tuple[Measure, ...] = ()
     if part.correlation is None:
         clauses = [part.condition]
-        subject = tuple(plain.get("subject", _DEFAULT_SUBJECT))
+        subject = tuple(plain.get("subject", _DEFAULT_SUBJECT[part.category]))
     else:
         clauses = [base.condition for base in bases]
         subject = part.correlation.group_by
         measures = tuple(each.correlation.measure for each in (part, *extensions) if each.correlation)
     whole = tuple(clause for clause in clauses if clause is not None)
+    aliases = part.correlation.aliases if part.correlation else ()
+    told_apart = aliases or any(measure.kind in correlation.TEMPORAL for measure in measures)
     return Rule(
         name=part.name,
         title=str(plain["title"]),
@@ -228,6 +258,9 @@ def _rule(part: _Part, bases: list[_Part], extensions: list[_Part]) -> Rule:
         condition=whole[0] if len(whole) == 1 else Clause("or", parts=whole),
         subject=subject,
         measures=measures,
+        category=part.category,
+        parts=whole if told_apart else (),
+        aliases=aliases,
         id=str(UUID(part.id)) if part.id else "",
         **header.rest(plain),
         where=part.document.at_key("title"),

@@ -29,13 +29,18 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What a correlation measures over the rows of a subject within its timespan, and when that is enough."""
+    """What a correlation measures over the rows of a subject within its timespan, and when that is enough.
+
+    `percentile` is for `value_percentile`; `rows` is how many rows there must be before a measure means anything.
+    """
 
     kind: str
     column: str
     op: str
     threshold: int | float
     span_ns: int
+    percentile: int = 0
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,8 @@ class Rule:
     """One rule that reports: which rows count, whom they are about, and how much of them is enough.
 
     `subject` are the columns that a finding is about. Without measures one row is enough; with several, any of them is.
+    `parts` are the conditions that a temporal correlation must see, in order, or that `aliases` speak of: an alias
+    is a column of the subject that stands for another column in each part.
     """
 
     name: str
@@ -73,6 +80,8 @@ class Rule:
     quiet_ns: int = 0
     cases: tuple[Expectation, ...] = ()
     where: str = ""
+    parts: tuple[Clause, ...] = ()
+    aliases: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +113,8 @@ def _rule(plain: dict[str, Any]) -> Rule:
             "condition": _clause(plain["condition"]),
             "measures": tuple(Measure(**each) for each in plain["measures"]),
             "cases": tuple(_expectation(each) for each in plain["cases"]),
+            "parts": tuple(_clause(each) for each in plain["parts"]),
+            "aliases": tuple((name, tuple(columns)) for name, columns in plain["aliases"]),
         }
     )
 

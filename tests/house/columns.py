@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 PAGE: Final = Path(__file__).parents[2] / "docs" / "columns.md"
 
 # Files of a case first, then what rules see, then what passes between stages.
-FRAMES: Final = (schema.FlowFrame, schema.ActivityFrame, schema.JudgedFrame, schema.FindingFrame)
+FRAMES: Final = (
+    schema.FlowFrame,
+    schema.ActivityFrame,
+    schema.JudgedFrame,
+    schema.JudgedFlowFrame,
+    schema.SpanFrame,
+    schema.FindingFrame,
+)
 ROWS: Final = (
     schema.Frames, schema.Packets, schema.Tracks, schema.Windows, schema.Endings, schema.Messages, schema.Handshakes,
 )  # fmt: skip
@@ -28,6 +35,7 @@ WORDS: Final = (
     "END_REASONS",
     "ROLES",
     "LEVELS",
+    "SPANS",
 )
 
 _HEAD: Final = """\

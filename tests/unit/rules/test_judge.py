@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sensor.rules.judge import Judge, Limits, empty
 from sensor.rules.ruleset import Clause, Measure, Rule, RuleSet
-from sensor.schema import FindingFrame
+from sensor.schema import FindingFrame, FlowFrame, JudgedFlowFrame
 from tests import cases
 
 NOON, SECOND = cases.NOON, cases.SECOND
@@ -50,7 +50,7 @@ def judged(judge: Judge, *rows: dict[str, Any], until: int | None = None) -> pd.
 def test_findings_have_the_columns_and_dtypes_of_the_schema() -> None:
     found = judged(Judge(RuleSet((rule(),))), row(0, 1))
     for frame in (found, empty()):
-        assert list(frame.columns) == [*FindingFrame.names(), "evidence"]
+        assert list(frame.columns) == FindingFrame.names()
         assert [str(frame[column.name].dtype) for column in FindingFrame.columns()] == [
             column.dtype for column in FindingFrame.columns()
         ]
@@ -277,3 +277,103 @@ def test_findings_are_what_the_oracle_finds_however_windows_are_cut(
     expected = oracle(measures, rows)
     assert whole[list(expected[0])].to_dict("records") == expected if expected else whole.empty
     pd.testing.assert_frame_equal(whole.drop(columns="evidence"), cut.drop(columns="evidence"))
+
+
+# --- averages, ranks, order
+def test_an_average_is_of_the_rows_in_the_timespan_and_of_enough_of_them() -> None:
+    share = Measure("value_avg", "peers_allowed", "gte", 0.5, 3 * STEP, rows=3)
+    judge = Judge(RuleSet((rule(share),)))
+    assert judged(judge, row(0, 1, peers_allowed=True), row(1, 2, peers_allowed=True)).empty
+    found = judged(judge, row(2, 3), row(2, 4))
+    assert (found["value"].tolist(), found["flows"].tolist()) == ([0.5], [(1, 2, 3, 4)])
+    found = judged(judge, row(3, 5, peers_allowed=True), row(3, 6, peers_allowed=True), row(3, 7, peers_allowed=True))
+    assert found["value"].tolist() == [pytest.approx(4 / 6)]
+    assert judged(judge, row(4, 8), row(4, 9), row(4, 10)).empty
+
+
+@pytest.mark.parametrize(
+    ("measure", "value"),
+    [
+        (Measure("value_median", "payload_bytes", "gte", 1, 2 * STEP, 50), 25.0),
+        (Measure("value_percentile", "payload_bytes", "gte", 1, 2 * STEP, 90), 37.0),
+        (Measure("value_avg", "payload_bytes", "gte", 1, 2 * STEP), 25.0),
+    ],
+)
+def test_ranks_and_averages_of_four_rows_in_two_windows(measure: Measure, value: float) -> None:
+    judge = Judge(RuleSet((rule(measure),)))
+    judged(judge, row(0, 1, payload_bytes=999), until=2)
+    judged(judge, row(2, 2, payload_bytes=40), row(2, 3, payload_bytes=10))
+    assert judged(judge, row(3, 4, payload_bytes=20), row(3, 5, payload_bytes=30))["value"].tolist() == [value]
+
+
+ASKED = Clause("is", "outcome", "attempt")
+GAVE = Clause("is", "verdict", "tls")
+BOTH = Clause("or", parts=(ASKED, GAVE))
+
+
+def temporal(kind: str, **changes: Any) -> Rule:
+    return rule(Measure(kind, "", "gte", 2, 3 * STEP), condition=BOTH, parts=(ASKED, GAVE), **changes)
+
+
+def asked(window: int, flow: int, **changes: Any) -> dict[str, Any]:
+    return row(window, flow, **{"outcome": "attempt", "verdict": "too_little"} | changes)
+
+
+def gave(window: int, flow: int, **changes: Any) -> dict[str, Any]:
+    return row(window, flow, **{"verdict": "tls"} | changes)
+
+
+def test_temporal_needs_all_of_its_rules_in_the_timespan_in_any_order() -> None:
+    judge = Judge(RuleSet((temporal("temporal"),)))
+    assert judged(judge, gave(0, 1), asked(3, 2), gave(3, 3, orig_ip="10.0.0.9")).empty
+    found = judged(judge, gave(5, 4))
+    assert (found["value"].tolist(), found["flows"].tolist()) == ([2.0], [(2, 4)])
+
+
+def test_temporal_ordered_needs_them_one_after_another() -> None:
+    rules = RuleSet((temporal("temporal_ordered"),))
+    assert judged(Judge(rules), gave(0, 1), asked(1, 2)).empty
+    assert judged(Judge(rules), asked(0, 1), gave(1, 2))["value"].tolist() == [2.0]
+    assert judged(Judge(rules), asked(0, 1), gave(3, 2)).empty, "the first has left the timespan"
+    judge = Judge(rules)
+    assert judged(judge, asked(0, 1)).empty
+    assert judged(judge, gave(2, 2))["flows"].tolist() == [(1, 2)]
+    early, late = asked(0, 1, first_ts_ns=NOON + 9), gave(0, 2, first_ts_ns=NOON + 3)
+    assert judged(Judge(rules), early, late).empty, "within a window the packets' times count"
+
+
+def test_a_row_of_two_rules_counts_for_both_and_its_volume_once() -> None:
+    found = judged(Judge(RuleSet((temporal("temporal"),))), asked(0, 1, verdict="tls", payload_bytes=7))
+    assert (found["value"].tolist(), found["payload_bytes"].tolist()) == ([2.0], [7])
+
+
+def test_an_alias_joins_columns_of_different_rules() -> None:
+    aliases = (("host", ("orig_ip", "resp_ip")),)
+    pivot = temporal("temporal", subject=("host",), aliases=aliases, reason="{host}")
+    rows = (asked(0, 1, orig_ip="10.0.0.7"), gave(1, 2, orig_ip="10.0.0.8", resp_ip="10.0.0.7"))
+    found = judged(Judge(RuleSet((pivot,))), *rows)
+    assert (found["subject"].tolist(), found["reason"].tolist()) == (['{"host": "10.0.0.7"}'], ["10.0.0.7"])
+
+
+# --- other categories
+def flow_row(window: int, flow: int, **changes: Any) -> dict[str, Any]:
+    start = NOON + window * STEP
+    base = {"window_start_ns": start, "window_s": 10, "first_ts_ns": start, "last_ts_ns": start + 5, "flow": flow}
+    return base | {"site": "hq", "verdict": "do", "payload_bytes": 3} | changes
+
+
+def flow_frame(*rows: dict[str, Any]) -> pd.DataFrame:
+    return cases.frame((FlowFrame, JudgedFlowFrame), tuple(cases.ACTIVITY | cases.FLOW | each for each in rows))
+
+
+def test_flows_wait_for_their_windows_and_are_judged_in_time() -> None:
+    late = rule(Measure("event_count", "", "gte", 2, 2 * STEP), category="flow", subject=("site",), reason="{value}")
+    judge = Judge(RuleSet((late, rule())))
+    nothing = cases.activity().iloc[:0]
+    early = judge.push(nothing, NOON + 2 * STEP, {"flow": flow_frame(flow_row(5, 1), flow_row(1, 2), flow_row(4, 3))})
+    assert early.empty
+    found = judge.push(nothing, NOON + 6 * STEP, {"flow": flow_frame(flow_row(2, 4), flow_row(7, 5))})
+    assert found["flows"].tolist() == [(2, 4), (1, 3)]
+    assert found["window_start_ns"].tolist() == [NOON + 2 * STEP, NOON + 5 * STEP]
+    found = judge.push(nothing, NOON + 6 * STEP, {"flow": flow_frame()}, last=True)
+    assert found.empty, "one row alone"
