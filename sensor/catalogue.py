@@ -27,11 +27,22 @@ class Metric:
     buckets: tuple[float, ...] = ()
 
 
-LETTERS: Final = {"S": "sites and `unknown`", "R": "rules", "I": "interfaces", "K": "sinks"}
+MOST_PAIRS: Final = 1024
+"""Ordered pairs of sites that have series of their own, which is every pair of up to 32 sites."""
+
+LETTERS: Final = {
+    "S": "sites and `unknown`",
+    "R": "rules",
+    "I": "interfaces",
+    "K": "sinks",
+    "P": f"ordered pairs of sites: S², at most {MOST_PAIRS + 1:,}",
+}
 LABELS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "site": ((), "site of the policy the traffic is reported for (the originator's, else the responder's), or unknown"),
     "scope": (SCOPES, "how far apart the two sides are"),
     "schedule": (SCHEDULES, "whether the two sides were open to each other; closed and disabled are off schedule"),
+    "from_site": ((), "site of the side that gave, or unknown; `other` beyond the bound"),
+    "to_site": ((), "site of the side that took, or unknown; `other` beyond the bound"),
     "direction": (("to_responder", "to_originator"), "which way it went"),
     "side": (("originator", "responder"), "which of the two sides"),
     "outcome": (OUTCOMES, "the furthest the flow got"),
@@ -56,6 +67,8 @@ CATALOGUE: Final = (
            "Flows that started, by the state of the schedule at their start."),
     Metric("swarmtap_flow_payload_bytes_total", "counter", ("site", "scope", "schedule", "direction"), "50 S",
            "Unique TCP payload, at the instant it was seen. Off schedule are closed and disabled."),
+    Metric("swarmtap_site_pair_payload_bytes_total", "counter", ("from_site", "to_site"), "P",
+           "Unique TCP payload by the site that gave it and the site that took it."),
     Metric("swarmtap_flow_bytes_total", "counter", ("site", "direction"), "2 S",
            "IP bytes as on the wire, retransmissions included: what it cost the links."),
     Metric("swarmtap_flow_packets_total", "counter", ("site", "direction"), "2 S",
@@ -171,7 +184,8 @@ def series(sites: int, rules: int, interfaces: int, sinks: int) -> int:
     ------
     nothing
     """
-    sizes = {"S": sites, "R": rules, "I": interfaces, "K": sinks}
+    pairs = sites**2 if sites**2 <= MOST_PAIRS else MOST_PAIRS + 1
+    sizes = {"S": sites, "R": rules, "I": interfaces, "K": sinks, "P": pairs}
     total = 0
     for each in CATALOGUE:
         bound = 1

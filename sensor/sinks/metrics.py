@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
 from sensor import __version__
-from sensor.catalogue import CATALOGUE, LABELS, Metric
+from sensor.catalogue import CATALOGUE, LABELS, MOST_PAIRS, Metric
 from sensor.policy import UNKNOWN_SITE
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from sensor.policy import Policy
 
 _NS: Final = 1_000_000_000
+_PAIRS: Final = "swarmtap_site_pair_payload_bytes_total"
+_OTHERS: Final = ("other", "other")
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +248,11 @@ class Tallies:
             return [self._family(metric) for metric in CATALOGUE]
 
     def _known(self, metric: Metric, rules: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
-        if metric.labels == ("site", "rule", "level"):
+        if metric.name == _PAIRS:
+            sites = self._domains["site"]
+            # Beyond the bound pairs are made as they are seen, and so are not known; `other` is.
+            yield from product(sites, sites) if len(sites) ** 2 <= MOST_PAIRS else [_OTHERS]
+        elif metric.labels == ("site", "rule", "level"):
             yield from ((site, rule, rules[rule]) for site, rule in product(self._domains["site"], rules))
         else:
             yield from product(*(self._domains[label] for label in metric.labels))
@@ -258,6 +264,7 @@ class Tallies:
         self._bump_sizes("swarmtap_connection_attempts_total", first, ["site", "outcome"])
         judged = ["site", "scope", "schedule"]
         self._bump_both("swarmtap_flow_payload_bytes_total", rows, judged, "payload_bytes")
+        self._bump_pairs(rows)
         self._bump_both("swarmtap_flow_bytes_total", rows, ["site"], "bytes")
         self._bump_both("swarmtap_flow_packets_total", rows, ["site"], "packets")
         self._bump_both("swarmtap_flow_pieces_total", rows, ["site"], "pieces")
@@ -319,6 +326,22 @@ class Tallies:
     def _bump_both(self, name: str, rows: pd.DataFrame, by: list[str], column: str) -> None:
         self._bump_sums(name, rows, by, f"orig_{column}", ("to_responder",))
         self._bump_sums(name, rows, by, f"resp_{column}", ("to_originator",))
+
+    def _bump_pairs(self, rows: pd.DataFrame) -> None:
+        values = self._values[_PAIRS]
+        for giver, taker in (("orig", "resp"), ("resp", "orig")):
+            moved = rows[rows[f"{giver}_payload_bytes"] > 0]
+            sums = moved.groupby([f"{giver}_site", f"{taker}_site"], observed=True)[f"{giver}_payload_bytes"].sum()
+            for pair, total in sums.items():
+                key = self._pair(_labels(pair), values)
+                values[key] = values.get(key, 0) + int(total)
+
+    def _pair(self, pair: tuple[str, ...], values: Mapping[tuple[str, ...], float]) -> tuple[str, ...]:
+        if pair in values:
+            return pair
+        sites = self._domains["site"]
+        named = tuple(site if site in sites else UNKNOWN_SITE for site in pair)
+        return named if named in values or len(values) <= MOST_PAIRS else _OTHERS
 
     def _observe(self, name: str, sites: pd.Series[str], values: pd.Series[float]) -> None:
         buckets = next(metric.buckets for metric in CATALOGUE if metric.name == name)

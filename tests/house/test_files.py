@@ -11,7 +11,9 @@ VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "manager", "mis
 LONG = 300  # twice what a file aims at wants a reason
 REASONS = {
     "activity.py": "one join of five tables; its parts would pass each other the same columns",
+    "dashboards.py": "five dashboards, each a list of panels",
     "dissect.py": "the oracle of the fast lane: every header in one place, written twice on purpose",
+    "panels.py": "one kind of panel after another, and what they share",
     "pipeline.py": "the one place that knows the order",
     "schedule.py": "slots, their algebra and what is asked of them share one structure",
     "schema.py": "one declaration of every table",
