@@ -7,18 +7,25 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sensor import incidents
 from sensor.outfile import outfile
-from sensor.sinks import eve, evidence, manifest, parquet, report, summary
+from sensor.schedule import Schedules
+from sensor.sinks import eve, evidence, manifest, parquet, summary
+from sensor.sinks.report import page
+from sensor.sinks.report.marks import Beside
 from sensor.sources.files import Found, frames_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from sensor.schedule import Slots
     from sensor.schema import Case
+
+# The page shows whole local days; no place is further from UTC, or its days longer, than this.
+_MARGIN_NS: Final = 50 * 3_600 * 1_000_000_000
 
 
 def write(case: Case, folder: Path, command: Sequence[str], run_at: str) -> None:
@@ -44,9 +51,16 @@ def write(case: Case, folder: Path, command: Sequence[str], run_at: str) -> None
     _json(folder / "incidents.json", incidents.as_json(case.incidents, proofs))
     _json(folder / "summary.json", summary.as_json(case))
     eve.write(folder / "eve.json", case)
-    report.write(folder / "report.html", case)
+    page.write(folder / "report.html", case, Beside(_slots(case), {key: proof.file for key, proof in proofs.items()}))
     outputs = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "manifest.json")
     _json(folder / "manifest.json", manifest.as_json(case, folder, outputs, command, run_at))
+
+
+def _slots(case: Case) -> dict[str, Slots]:
+    """Return when each site of the policy was open, on every day that the capture touches."""
+    start_ns, end_ns = case.first_packet_ns - _MARGIN_NS, case.last_packet_ns + _MARGIN_NS
+    schedules = Schedules(case.policy, start_ns, end_ns)
+    return {site.name: schedules.slots(site.name, start_ns, end_ns) for site in case.policy.sites}
 
 
 def _evidence(case: Case) -> dict[int, dict[int, Found]]:
