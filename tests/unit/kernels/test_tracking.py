@@ -610,12 +610,10 @@ def test_batches_make_no_difference(batch: int) -> None:
     whole, cut = play(scenes()), play(scenes(), batch=batch)
     for table in ("tracks", "windows", "endings"):
         left, right = getattr(whole, table), getattr(cut, table)
-        # from_start of a copy is not written: see below.
-        names = [name for name in left.dtype.names if name not in {"slot", "from_start"}]
+        names = [name for name in left.dtype.names if name != "slot"]
         assert left[names].tolist() == right[names].tolist()
 
 
-@pytest.mark.xfail(strict=True, reason="tracking: from_start of a copy is left as the memory was")
 def test_every_column_of_a_track_is_written() -> None:
     packets = decode(batch_of(mirrored(Tape().open(), 1, hop=False)))
     told = []
