@@ -548,7 +548,7 @@ def is_copy(recent, packet, hash_ends, copy_ns):
     )
     # The ends' hash is the same both ways, so say which way.
     value = mix(value ^ (np.uint64(packet.payload_bytes) << np.uint64(16)) ^ np.uint64(packet.src_port))
-    pair = np.int64(value % np.uint64(recent.shape[0] // 2)) * 2
+    pair = np.int64(value & np.uint64(recent.shape[0] - 2))
     oldest = pair
     for at in range(pair, pair + 2):
         if recent[at].print == value and abs(packet.ts_ns - recent[at].ts_ns) <= copy_ns:
@@ -668,7 +668,7 @@ def track(packets, slots, index, holes, recent, table, options, out_tracks, out_
     ----------
     packets : Packets[P]
         Starts at out_done[DONE_PACKETS].
-    slots : SLOT[S]; index : uint64[power of two > 2 S]; holes : HOLE[H]; recent : RECENT[even]
+    slots : SLOT[S]; index : uint64[power of two > 2 S]; holes : HOLE[H]; recent : RECENT[power of two]
     table : int64[13]
     options : int64[7]
     out_tracks : Tracks[P]
@@ -780,8 +780,9 @@ def track(packets, slots, index, holes, recent, table, options, out_tracks, out_
         if packet.ts_ns < slot.last_ns:
             table[LATE] += 1
             slot.weird |= TIME_BACKWARDS
-        start = packet.ts_ns // window_ns * window_ns
-        if slot.window_ns != start:
+        inside = packet.ts_ns - slot.window_ns
+        if slot.window_ns == NONE or inside < 0 or inside >= window_ns:
+            start = packet.ts_ns // window_ns * window_ns
             if slot.window_ns != NONE:
                 emit_window(slot, out_windows, out_done[DONE_WINDOWS])
                 out_done[DONE_WINDOWS] += 1
@@ -801,6 +802,7 @@ def track(packets, slots, index, holes, recent, table, options, out_tracks, out_
         track_row.new_bytes = 0
         track_row.position = 0
         track_row.duplicate = 0
+        track_row.from_start = np.uint8(1) if slot.seen & np.uint32(FROM_START << way) else np.uint8(0)
         at_packet += 1
         if is_copy(recent, packet, where, options[COPY_NS]):
             slot.duplicates += 1
@@ -809,7 +811,6 @@ def track(packets, slots, index, holes, recent, table, options, out_tracks, out_
         # --- what the flags say
         other = 1 - way
         flags = packet.flags
-        first_of_way = not slot.seen & np.uint32(SAW_PACKET << way)
         slot.seen |= np.uint32(SAW_PACKET << way)
         if flags & 0x02 and not flags & 0x04:
             set_start(table, holes, slot, way, packet.seq)
