@@ -12,21 +12,45 @@ from sensor.schema import WEIRDS, Bytes, Handshakes, Messages, Rows
 
 _ROOM: Final = 65536
 _SHAKES: Final = 8192
+_CELLS: Final = 16384
+_SECOND_NS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What was said: messages (with changes of verdict among them) and handshakes, in the order of packets."""
+    """What was said: messages (with changes of verdict and gaps among them) and handshakes, in the order of packets."""
 
     messages: Rows
     handshakes: Rows
 
 
-class MessageReader:
-    """Follows the messages of all living flows; one state per slot of the flow table."""
+@dataclass(frozen=True, slots=True)
+class Understanding:
+    """How much of one flow's streams is understood; pairs are (originator, responder)."""
 
-    def __init__(self) -> None:
+    in_sync: tuple[bool, bool]
+    explained_bytes: tuple[int, int]
+    """Stream bytes that messages cover, the rest of the last one included."""
+    unexplained_bytes: tuple[int, int]
+    """Stream bytes passed while framing was lost, those that were never seen included."""
+
+
+class MessageReader:
+    """Follows the messages of all living flows; one state per slot of the flow table.
+
+    Parameters
+    ----------
+    window_s : int
+        A header that is missing is awaited to the end of the window of event time in which it was missed: then
+        `settle` gives it up, before that window is told.
+    """
+
+    def __init__(self, window_s: int = 10) -> None:
+        self._window_ns = window_s * _SECOND_NS
         self._streams = np.zeros(0, dtype=framing.STREAM)
+        self._cells = np.zeros(_CELLS, dtype=framing.CELL)
+        self._cell_data = np.zeros(_CELLS * framing.CELL_BYTES, dtype=np.uint8)
+        self._memory = np.array([framing.NONE, 0, 0], dtype=np.int64)
         self.weird = np.zeros(len(WEIRDS), dtype=np.int64)
 
     def push(self, packets: Rows, data: Bytes, tracks: Rows) -> Heard:
@@ -39,16 +63,74 @@ class MessageReader:
         at = 0
         messages, handshakes = Messages.empty(_ROOM), Handshakes.empty(_SHAKES)
         while at < len(packets):
-            at = framing.follow(packets, data, tracks, at, self._streams, messages, handshakes, done, self.weird)
+            at = framing.follow(
+                packets,
+                data,
+                tracks,
+                at,
+                self._window_ns,
+                self._streams,
+                self._cells,
+                self._cell_data,
+                self._memory,
+                messages,
+                handshakes,
+                done,
+                self.weird,
+            )
             heard.append(messages[: done[0]].copy())
             shaken.append(handshakes[: done[1]].copy())
-        if not heard:
-            return Heard(Messages.empty(), Handshakes.empty())
-        return Heard(np.concatenate(heard), np.concatenate(shaken))
+        return _joined(heard, shaken)
+
+    def settle(self, until_ns: int | None) -> Heard:
+        """Give up headers that are still awaited from windows that end by `until_ns` (None: from all).
+
+        Call it before these windows are told, or what is found behind the gaps will be late.
+        """
+        heard: list[Rows] = []
+        shaken: list[Rows] = []
+        if until_ns is None or self._memory[framing.CELLS_IN_USE]:
+            done = np.zeros(2, dtype=np.int64)
+            at = 0
+            messages, handshakes = Messages.empty(_ROOM), Handshakes.empty(_SHAKES)
+            while at < len(self._streams):
+                at = framing.settle(
+                    at,
+                    until_ns if until_ns is not None else 0,
+                    int(until_ns is None),
+                    self._streams,
+                    self._cells,
+                    self._cell_data,
+                    self._memory,
+                    messages,
+                    handshakes,
+                    done,
+                    self.weird,
+                )
+                heard.append(messages[: done[0]].copy())
+                shaken.append(handshakes[: done[1]].copy())
+        return _joined(heard, shaken)
+
+    def understanding(self, slot: int) -> Understanding:
+        """Say how much is understood of the flow in a slot of the flow table."""
+        stream = self._streams[slot]
+        sync, explained, unexplained = stream["sync"], stream["explained"], stream["unexplained"]
+        return Understanding(
+            (bool(sync[0] in (framing.IN, framing.COUNTING)), bool(sync[1] in (framing.IN, framing.COUNTING))),
+            (int(explained[0]), int(explained[1])),
+            (int(unexplained[0]), int(unexplained[1])),
+        )
 
     def _make_room(self, slots: int) -> None:
         if slots > len(self._streams):
             streams = np.zeros(max(slots, 2 * len(self._streams), 1024), dtype=framing.STREAM)
             streams["flow"] = -1
+            streams["cells"] = framing.NONE
             streams[: len(self._streams)] = self._streams
             self._streams = streams
+
+
+def _joined(heard: list[Rows], shaken: list[Rows]) -> Heard:
+    if not heard:
+        return Heard(Messages.empty(), Handshakes.empty())
+    return Heard(np.concatenate(heard), np.concatenate(shaken))

@@ -13,6 +13,7 @@ import numpy as np
 
 from sensor.decode import Decoder
 from sensor.flows import FlowOptions, FlowTable
+from sensor.kernels import framing
 from sensor.messages import MessageReader
 from sensor.schema import CONN_STATES, END_REASONS, KIND_GAP, KIND_VERDICT, VERDICTS, Batch, Frames, Rows
 from tests.builders import ACK, FIN, RST, SYN, ethernet, ip, tcp
@@ -191,6 +192,14 @@ def play(
         table,
         reader.weird,
     )
+
+
+def following(told: Told, data: np.ndarray, at: int, states: Rows, out: list[Any]) -> list[Any]:
+    """Return the arguments of `framing.follow`, with a pool of cells of its own; `out` is what it writes."""
+    cells = np.zeros(64, dtype=framing.CELL)
+    pool = np.zeros(64 * framing.CELL_BYTES, dtype=np.uint8)
+    memory = np.array([framing.NONE, 0, 0], dtype=np.int64)
+    return [told.packets, data, told.tracks, at, 10 * SECOND, states, cells, pool, memory, *out]
 
 
 class PlainRows:

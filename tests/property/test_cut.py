@@ -21,7 +21,7 @@ from tests.builders import (
     do_piece,
     do_request,
 )
-from tests.streams import Tape, Told, batch_of, play, run_as_python
+from tests.streams import Tape, Told, batch_of, following, play, run_as_python
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,7 +112,7 @@ def test_python_says_the_same(monkeypatch: pytest.MonkeyPatch, stream: bytes, da
         states["flow"] = -1
         messages, shakes = Messages.empty(4000), Handshakes.empty(40)
         done, weird = np.zeros(2, dtype=np.int64), np.zeros(len(WEIRDS), dtype=np.int64)
-        arguments = [told.packets, made.data, told.tracks, 0, states, messages, shakes, done, weird]
+        arguments = following(told, made.data, 0, states, [messages, shakes, done, weird])
         if python:
             with monkeypatch.context() as patch:
                 at = run_as_python(framing.follow, framing, patch, arguments)

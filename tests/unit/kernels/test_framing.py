@@ -24,7 +24,7 @@ from tests.builders import (
     do_piece_header,
     do_request,
 )
-from tests.streams import ORIG, RESP, Tape, play, run_as_python
+from tests.streams import ORIG, RESP, Tape, following, play, run_as_python
 
 HELLO = do_handshake(b"\xaa" * 32, bytes(range(16)))
 SHAKE = (ORIG, 0, KIND_HANDSHAKE, 0, 0, 75)
@@ -190,7 +190,6 @@ def test_loss_inside_a_body_costs_nothing() -> None:
     assert told.weird[WEIRDS.index("resynchronised")] == 0
 
 
-@pytest.mark.xfail(strict=True, reason="framing: the segment in which a loss shows is not tried itself")
 def test_loss_over_a_header_is_mended_at_the_next_plausible_segment() -> None:
     pieces = [do_piece(index, 0, bytes([index]) * 1000) for index in range(5)]
     stream = HELLO + b"".join(pieces)
@@ -231,7 +230,6 @@ def test_a_slot_used_again_starts_afresh() -> None:
     assert bytes(told.handshakes[1]["swarm_hash"]) == b"\xbb" * 32
 
 
-@pytest.mark.xfail(strict=True, reason="framing: bits of a bitfield are counted in the segment of its header only")
 def test_a_bitfield_over_two_segments_counts_all_its_bits() -> None:
     stream = HELLO + do_bitfield(range(4000), 5000)
     assert said(stream, 300) == [SHAKE, (ORIG, 75, 5, 4000, 5000, 626)]
@@ -301,7 +299,6 @@ def test_what_first_bytes_speak(verdict: str, first: bytes, side: int) -> None:
     assert told.said() == []
 
 
-@pytest.mark.xfail(strict=True, reason="framing: three bytes are below the least that is looked at")
 def test_the_shortest_socks_greeting() -> None:
     tape = tape_of([(0, bytes.fromhex("050100"))]).resp(0, bytes.fromhex("0500"))
     assert play(tape.orig(3, bytes.fromhex("05010001c0000201") + b"\x1e\0")).verdicts() == ["socks"]
@@ -319,7 +316,7 @@ def test_too_little_to_say(first: bytes) -> None:
     "verdict",
     [
         "http", "tls", "ssh", "smb", "rdp", "dns",
-        pytest.param("bittorrent", marks=pytest.mark.xfail(strict=True, reason="framing: given up at 16 of 20 bytes")),
+        "bittorrent",
     ],
 )  # fmt: skip
 def test_first_bytes_may_come_in_pieces(verdict: str) -> None:
@@ -405,7 +402,7 @@ def followed(run: Any, room: int) -> list[Any]:
     at, rows = 0, []
     while at < len(told.packets):
         messages, shakes, done = Messages.empty(room), Handshakes.empty(20), np.zeros(2, dtype=np.int64)
-        at = run([told.packets, data, told.tracks, at, streams, messages, shakes, done, weird])
+        at = run(following(told, data, at, streams, [messages, shakes, done, weird]))
         rows.append((messages[: done[0]].tobytes(), shakes[: done[1]].tobytes()))
     return [b"".join(r[0] for r in rows), b"".join(r[1] for r in rows), streams.tobytes(), weird.tolist()]
 
