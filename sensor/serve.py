@@ -9,7 +9,6 @@ from __future__ import annotations
 import socket
 import threading
 from dataclasses import dataclass
-from html import escape
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -24,6 +23,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sensor import __version__
 from sensor.errors import Mistake, OperatorError
+from sensor.landing import page
 
 if TYPE_CHECKING:
     import asyncio
@@ -98,8 +98,8 @@ def application(answers: Answers) -> Starlette:
         # A def, not an async def: Starlette runs it in a thread, and a long page does not hold up the health checks.
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         names = request.query_params.getlist("name[]")
-        page = encode(answers.registry.restricted_registry(names) if names else answers.registry)
-        return Response(page, headers={**_HEADERS, "Content-Type": content_type})
+        told = encode(answers.registry.restricted_registry(names) if names else answers.registry)
+        return Response(told, headers={**_HEADERS, "Content-Type": content_type})
 
     def healthy(_: Request) -> Response:
         return PlainTextResponse("swarmtap is healthy.\n", headers=_HEADERS)
@@ -113,7 +113,7 @@ def application(answers: Answers) -> Starlette:
         return JSONResponse({"version": __version__, "ready": answers.ready(), **answers.status()}, headers=_HEADERS)
 
     def landing(_: Request) -> Response:
-        return HTMLResponse(_LANDING, headers=_HEADERS)
+        return HTMLResponse(page(answers.status(), ready=answers.ready()), headers=_HEADERS)
 
     pages = {"/": landing, "/metrics": metrics, "/-/healthy": healthy, "/-/ready": ready, "/status": status}
     routes = [Route(path, page, methods=["GET"]) for path, page in pages.items()]
@@ -208,23 +208,3 @@ def _bound(where: Listen) -> socket.socket:
         read = f"cannot listen on {where.host} port {where.port} ({error.strerror})"
         raise OperatorError(Mistake("listen", read, "choose another address or port with --listen")) from error
     return made
-
-
-_LANDING: Final = f"""<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>swarmtap</title>
-<style>
-:root {{ color-scheme: light dark }}
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem }}
-</style>
-<h1>swarmtap {escape(__version__)}</h1>
-<p>Listens to TCP 7680 and says which machines gave update bytes to which, and whether that was allowed.</p>
-<ul>
-<li><a href="/metrics">/metrics</a>: for Prometheus</li>
-<li><a href="/status">/status</a>: what the sensor is doing, as JSON</li>
-<li><a href="/-/healthy">/-/healthy</a>: 200 while the process runs</li>
-<li><a href="/-/ready">/-/ready</a>: 200 once policy and capture are open, 503 before</li>
-</ul>
-"""

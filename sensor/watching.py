@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import numpy as np
 
-from sensor import serve, words
+from sensor import serve, status, words
 from sensor.errors import Exit
 from sensor.inputs import Inputs, Options
 from sensor.order import Ordered
 from sensor.pipeline import Pipeline, Step
 from sensor.schedule import NEVER_NS
 from sensor.schema import WEIRDS, Incident
-from sensor.sinks.metrics import Capture, Tallies, registry
+from sensor.sinks.metrics import Capture, Delivery, Tallies, registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
     from sensor.policy import Policy
     from sensor.rules.ruleset import RuleSet
+    from sensor.schedule import SiteState
 
 _SOURCE: Final = "replay"
+_TERMINAL: Final = "terminal"
 _TICK_S: Final = 0.25
 _OPEN_STATES: Final = ("open", "ongoing")
 
@@ -72,8 +74,12 @@ class Watch:
         self._seen = Capture(up=True)
         self._active: Counter[tuple[str, str]] = Counter()
         self._incidents: dict[str, Incident] = {}
+        self._lines = 0
+        self._judged_ns: int | None = None
+        self._zones = {site.name: site.timezone for site in policy.sites}
+        self._states: tuple[SiteState, ...] = ()
         levels = {rule.name: rule.level for rule in ruleset.rules}
-        self.tallies = Tallies(policy, levels, interfaces=(_SOURCE,))
+        self.tallies = Tallies(policy, levels, interfaces=(_SOURCE,), sinks=(_TERMINAL,))
         self.tallies.reloaded(success=True, at_ns=time.time_ns())
 
     def stop(self, *_: object) -> None:
@@ -99,6 +105,9 @@ class Watch:
                 state: sum(1 for incident in self._incidents.values() if incident.state == state)
                 for state in (*_OPEN_STATES, "closed")
             },
+            "judged_until": status.instant(self._judged_ns),
+            "open_incidents": status.incidents(tuple(self._incidents.values()), self._zones),
+            "sites": status.sites(self._states),
         }
 
     def replay(self, names: Sequence[str], speed: float) -> None:
@@ -145,7 +154,8 @@ class Watch:
         assert self._pipeline is not None
         # A packet of this very instant may still come.
         self._judge(self._pipeline.advance(now_ns))
-        for state in self._pipeline.schedules.states(now_ns):
+        self._states = tuple(self._pipeline.schedules.states(now_ns))
+        for state in self._states:
             changes = None if state.next_ns == NEVER_NS else state.next_ns
             is_open = state.schedule in ("open", "allowed")
             self.tallies.set_schedule(state.site, is_open=is_open, next_change_ns=changes)
@@ -160,6 +170,7 @@ class Watch:
         weird = self._pipeline.weird + self._pipeline.messages.weird
         self.tallies.set_weird({name: int(count) for name, count in zip(WEIRDS, weird, strict=True)})
         self.tallies.set_judged(step.until_ns)
+        self._judged_ns = step.until_ns
         self.tallies.set_capture(_SOURCE, self._seen)
         for incident in step.changed:
             self._incidents[incident.id] = incident
@@ -177,6 +188,8 @@ class Watch:
             line = f"{word} {incident.level} {incident.id}: {incident.title}; {words.when(incident, zone)}; {incident.reason}"
             self._out.write(words.visible(line) + "\n")
             self._out.flush()
+            self._lines += 1
+            self.tallies.set_sink(_TERMINAL, Delivery(deliveries=self._lines))
         self._told[incident.id] = incident.state
 
     def _count(self, part: Ordered) -> None:
