@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from sensor.decode import Decoder
-from sensor.errors import Damage, Mistake, OperatorError
+from sensor.errors import Mistake, OperatorError
 from sensor.flows import FlowOptions
 from sensor.order import Order, Ordered
 from sensor.schema import Batch, Bytes, Input, Rows
@@ -156,9 +156,12 @@ class Inputs:
                     order.push(self._chosen(self.decoder.push(batch)), batch.data)
                     self._report()
                 watermark = min(fronts.values()) if fronts else None
-                for ordered in order.release(watermark):
-                    passed = int(ordered.packets["ts_ns"][-1]) if watermark is None else watermark - order.horizon_ns
-                    yield Portion(ordered, passed)
+                released = order.release(watermark)
+                for count, ordered in enumerate(released, 1):
+                    # Only with the last of them has everything older than the watermark been handed over.
+                    is_last = count == len(released) and watermark is not None
+                    reached = int(ordered.packets["ts_ns"][-1])
+                    yield Portion(ordered, watermark - order.horizon_ns if is_last else reached)
         if not self._readers:
             raise OperatorError(*self._mistakes.values())
 
@@ -223,5 +226,5 @@ def _refused(mistake: Mistake) -> Input:
         last_packet_ns=0,
         link_types=(),
         drops=0,
-        damage=str(Damage(mistake.where, 0, 0, mistake.read)),
+        damage=f"{mistake.read}; nothing of it was used",
     )

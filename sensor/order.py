@@ -66,12 +66,12 @@ class Order:
         return ready
 
     def _sorted(self) -> bool:
-        last = None
+        last: tuple[int, int, int] | None = None
         for held in self._held:
             times = held.packets["ts_ns"]
-            if (last is not None and times[0] < last) or bool(np.any(times[1:] < times[:-1])):
+            if (last is not None and _place(held.packets[0]) < last) or bool(np.any(times[1:] < times[:-1])):
                 return False
-            last = times[-1]
+            last = _place(held.packets[-1])
         return True
 
     def _merged(self) -> Ordered:
@@ -89,3 +89,8 @@ class Order:
             packets = np.concatenate([held.packets for held in self._held])
         order = np.lexsort((packets["number"], packets["input"], packets["ts_ns"]))
         return Ordered(packets[order], data)
+
+
+def _place(packet: np.void) -> tuple[int, int, int]:
+    """Return what packets are ordered by."""
+    return int(packet["ts_ns"]), int(packet["input"]), int(packet["number"])

@@ -55,7 +55,7 @@ def nanoseconds(high, low, units, offset_ns, binary):
         seconds = np.int64(ticks >> bits) if units < 64 else np.int64(0)
         part = ticks & ((np.uint64(1) << bits) - np.uint64(1)) if units < 64 else ticks
         if units > 34:
-            part = part >> np.uint64(units - 34)
+            part = part >> np.uint64(units - 34) if units < 98 else np.uint64(0)
             bits = np.uint64(34)
         fraction = np.int64((part * np.uint64(1000000000)) >> bits)
         if seconds > 4000000000 or seconds < 0:

@@ -547,7 +547,7 @@ def is_copy(recent, packet, hash_ends, copy_ns):
         ^ np.uint64(packet.flags)
     )
     # The ends' hash is the same both ways, so say which way.
-    value = mix(value ^ (np.uint64(packet.payload_bytes) << np.uint64(16)) ^ np.uint64(packet.src_port))
+    value = mix(value ^ (np.uint64(packet.payload_bytes) << np.uint64(16)) ^ np.uint64(packet.src_port) ^ packet.src_lo)
     pair = np.int64(value & np.uint64(recent.shape[0] - 2))
     oldest = pair
     for at in range(pair, pair + 2):
