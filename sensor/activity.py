@@ -74,7 +74,6 @@ class Activity:
     """
 
     def __init__(self, policing: Policing, window_s: int) -> None:
-        self._policing = policing
         self._window_ns = window_s * _SECOND_NS
         self._windows = Windows.empty()
         self._endings = Endings.empty()
@@ -83,6 +82,11 @@ class Activity:
         self._verdicts = Messages.empty()
         self._sums = np.zeros((0, len(_SUMS)), dtype=np.int64)
         self._sum_flows = np.zeros(0, dtype=np.int64)
+        self.adopt(policing)
+
+    def adopt(self, policing: Policing) -> None:
+        """Judge by another policy from the next row on; what was counted stays."""
+        self._policing = policing
         names = self._policing.site_names
         pairs = sorted({f"{min(a, b)}~{max(a, b)}" for a in names for b in names})
         at = {pair: code for code, pair in enumerate(pairs)}
@@ -118,7 +122,7 @@ class Activity:
         """
         until = _FOREVER if until_ns is None else np.int64(until_ns)
         ready, self._windows = _split(np.concatenate([self._windows, windows]), "window_start_ns", until)
-        ready = _joined(ready[np.lexsort((ready["flow"], ready["window_start_ns"]))])
+        ready = _joined(_sorted(ready, "window_start_ns", "flow"))
         said, self._messages = _split(np.concatenate([self._messages, *messages]), "ts_ns", until)
         over, self._endings = _split(np.concatenate([self._endings, endings]), "end_ns", until)
         self._handshakes = np.concatenate([self._handshakes, *handshakes])
@@ -212,7 +216,7 @@ class Activity:
             "last_ts_ns": rows["last_ts_ns"],
         }
         names = [*ActivityFrame.names(), *JudgedFrame.names()]
-        return pd.DataFrame({name: columns[name] for name in names})
+        return pd.DataFrame({name: columns[name] for name in names}, copy=False)
 
     # --- one row per flow --------------------------------------------------------------------------------------
     def _add(self, flow: Rows, rows: Rows, counters: dict[str, npt.NDArray[np.int64]], activity: pd.DataFrame) -> None:
@@ -233,7 +237,7 @@ class Activity:
         self._sums, self._sum_flows = sums, flows
 
     def _flows(self, over: Rows) -> pd.DataFrame:
-        over = over[np.argsort(over["flow"], kind="stable")]
+        over = _sorted(over, "flow")
         number = over["flow"]
         at = np.searchsorted(self._sum_flows, number)
         sums = self._sums[at]
@@ -255,7 +259,7 @@ class Activity:
             "verdict": self._category("verdict", self._last_verdict(number)),
         }
         self._forget(number, at)
-        return pd.DataFrame({name: columns[name] for name in (*FlowFrame.names(), "flow")})
+        return pd.DataFrame({name: columns[name] for name in (*FlowFrame.names(), "flow")}, copy=False)
 
     def _last_verdict(self, number: Rows) -> npt.NDArray[np.int8]:
         last = np.searchsorted(self._verdicts["flow"], number, side="right") - 1
@@ -324,6 +328,16 @@ def _split(rows: Rows, column: str, until: np.int64) -> tuple[Rows, Rows]:
     """Part rows into those before `until` and the rest."""
     before = rows[column] < until
     return (rows, rows[:0]) if bool(before.all()) else (rows[before], rows[~before])
+
+
+def _sorted(rows: Rows, first: str, second: str = "") -> Rows:
+    """Sort rows by one or two columns; mostly they are, and then nothing is copied."""
+    one = rows[first]
+    if second:
+        two = rows[second]
+        ordered = (one[1:] > one[:-1]) | ((one[1:] == one[:-1]) & (two[1:] >= two[:-1]))
+        return rows if bool(ordered.all()) else rows[np.lexsort((two, one))]
+    return rows if bool((one[1:] >= one[:-1]).all()) else rows[np.argsort(one, kind="stable")]
 
 
 def _joined(rows: Rows) -> Rows:

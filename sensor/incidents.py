@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sensor import words
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _ID_DIGITS: Final = 16
 _MOST_EVIDENCE: Final = 16
 _MOST_FLOWS: Final = 65_536
+_TOTAL: Final = ". In total "
+_EARLIER: Final = -1  # number of a flow of an earlier run
 _HOUR_NS: Final = 3_600 * 1_000_000_000
 
 
@@ -85,7 +87,7 @@ class _Life:
             last_seen_ns=self.last_seen_ns,
             flows=flows,
             payload_bytes=self.payload_bytes,
-            reason=f"{self.reason.rstrip('. ')}. In total {words.count(flows, 'flow')}{moved}.",
+            reason=f"{self.reason.rstrip('. ')}{_TOTAL}{words.count(flows, 'flow')}{moved}.",
             confidence=round(1.0 - min(max(self.loss, 0.0), 1.0), 4),
             attack=self.traits.attack,
             evidence=tuple(self.evidence),
@@ -132,6 +134,46 @@ class Incidents:
             changed[life.id] = life
         self._evict()
         return [life.frozen() for life in _in_time(changed.values())]
+
+    def resume(self, told: Iterable[Incident]) -> None:
+        """Take up incidents that an earlier run left open, so that what goes on goes on under the same id.
+
+        Raises
+        ------
+        nothing
+        """
+        for each in told:
+            # The judge writes subjects in this form; flows have other numbers now, so they are only counted.
+            subject = json.dumps(dict(sorted(each.subject.items())), ensure_ascii=False)
+            self._living[each.rule, subject] = _Life(
+                id=each.id,
+                rule=each.rule,
+                title=each.title,
+                level=each.level,
+                site=each.site,
+                subject=subject,
+                reason=each.reason.rpartition(_TOTAL)[0] or each.reason,
+                traits=self._traits.get(each.rule, Traits()),
+                first_seen_ns=each.first_seen_ns,
+                last_seen_ns=each.last_seen_ns,
+                last_window_ns=each.last_seen_ns,
+                state=each.state,
+                payload_bytes=each.payload_bytes,
+                counted=each.flows,
+                loss=1.0 - each.confidence,
+                evidence=[replace(place, flow=_EARLIER) for place in each.evidence],
+            )
+
+    def adopt(self, traits: Mapping[str, Traits]) -> None:
+        """Go by other rules from now on; what is open stays open, and closes as its new rule says.
+
+        Raises
+        ------
+        nothing
+        """
+        self._traits = traits
+        for life in self._living.values():
+            life.traits = traits.get(life.rule, life.traits)
 
     def flush(self, now_ns: int) -> list[Incident]:
         """Return the incidents that are closed now because their subjects have been quiet for long enough.

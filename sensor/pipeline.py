@@ -53,18 +53,25 @@ class Pipeline:
         self.policy, self.ruleset, self.options = policy, ruleset, options
         self.flows = FlowTable(options.flows)
         self.messages = MessageReader()
-        self.sites = Sites(policy)
-        self.schedules = Schedules(policy, start_ns, start_ns)
-        policing = Policing(policy, self.sites, self.schedules, Exemptions(policy))
+        self.loss = 0.0
+        """Share of the packets that were lost lately, 0 to 1; it lowers the confidence of what is found."""
+        policing = self._police(policy, start_ns)
         self.activity = Activity(policing, options.flows.window_s)
         self.judge = Judge(ruleset)
-        self.incidents = Incidents({rule.name: Traits(rule.quiet_ns, rule.attack) for rule in ruleset.rules})
+        self.incidents = Incidents(_traits(ruleset))
         self.packets = 0
         self.weird = np.zeros(len(WEIRDS), dtype=np.int64)
         self.first_ns = 0
         self.last_ns = 0
         self._messages: list[Rows] = []
         self._handshakes: list[Rows] = []
+
+    def adopt(self, policy: Policy, ruleset: RuleSet) -> None:
+        """Judge by another policy and other rules from the next window on; flows, incidents and sums go on."""
+        self.policy, self.ruleset = policy, ruleset
+        self.activity.adopt(self._police(policy, self.last_ns))
+        self.judge.adopt(ruleset)
+        self.incidents.adopt(_traits(ruleset))
 
     def push(self, ordered: Ordered) -> None:
         """Take packets in time order."""
@@ -101,9 +108,18 @@ class Pipeline:
         judged = self.activity.push(windows, endings, messages, handshakes, until_ns)
         closed_ns = until_ns if until_ns is not None else self.last_ns // window_ns * window_ns + window_ns
         findings = self.judge.push(judged.activity, closed_ns)
-        changed = self.incidents.push(findings)
+        changed = self.incidents.push(findings, loss=self.loss)
         changed += self.incidents.flush(self.last_ns if until_ns is None else until_ns)
         return Step(judged, findings, tuple(changed), closed_ns)
+
+    def _police(self, policy: Policy, start_ns: int) -> Policing:
+        self.sites = Sites(policy)
+        self.schedules = Schedules(policy, start_ns, start_ns)
+        return Policing(policy, self.sites, self.schedules, Exemptions(policy))
+
+
+def _traits(ruleset: RuleSet) -> dict[str, Traits]:
+    return {rule.name: Traits(rule.quiet_ns, rule.attack) for rule in ruleset.rules}
 
 
 def analyze(
@@ -154,7 +170,7 @@ def _case(inputs: Inputs, pipeline: Pipeline, steps: Sequence[Step]) -> Case:
     flows = _concat([step.judged.flows for step in steps])
     flows = _by_start(flows)
     activity = _concat([step.judged.activity for step in steps])
-    activity = activity.sort_values(["window_start_ns", "flow"], kind="stable", ignore_index=True)
+    activity = _in_order(activity, "window_start_ns")
     findings = dict.fromkeys(pipeline.ruleset.names(), 0)
     for step in steps:
         for rule, count in step.findings["rule"].value_counts().items():
@@ -189,7 +205,7 @@ def _case(inputs: Inputs, pipeline: Pipeline, steps: Sequence[Step]) -> Case:
 
 def _by_start(flows: pd.DataFrame) -> pd.DataFrame:
     """Sort flows by start and Community ID; the text is looked at only where starts are equal."""
-    flows = flows.sort_values(["start_ns", "flow"], ignore_index=True)
+    flows = _in_order(flows, "start_ns")
     start_ns = flows["start_ns"].to_numpy()
     same = start_ns[1:] == start_ns[:-1]
     tied = np.flatnonzero(np.concatenate([same, [False]]) | np.concatenate([[False], same]))
@@ -199,6 +215,14 @@ def _by_start(flows: pd.DataFrame) -> pd.DataFrame:
         order[tied] = ranked
         flows = flows.iloc[order].reset_index(drop=True)
     return flows
+
+
+def _in_order(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Sort a frame by a column and flow; mostly it is, and then nothing is copied."""
+    one, flow = frame[column].to_numpy(), frame["flow"].to_numpy()
+    if bool(((one[1:] > one[:-1]) | ((one[1:] == one[:-1]) & (flow[1:] >= flow[:-1]))).all()):
+        return frame
+    return frame.iloc[np.lexsort((flow, one))].reset_index(drop=True)
 
 
 def _concat(frames: list[pd.DataFrame]) -> pd.DataFrame:

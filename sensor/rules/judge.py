@@ -58,8 +58,24 @@ class Judge:
 
     def __init__(self, ruleset: RuleSet, limits: Limits = Limits()) -> None:
         self.counters = {"rows_dropped": 0, "findings_dropped": 0, "flows_forgotten": 0}
+        self._limits = limits
         self._rules = [_RuleJudge(rule, limits, self.counters) for rule in ruleset.rules]
         self._waiting: dict[str, pd.DataFrame] = {}
+
+    def adopt(self, ruleset: RuleSet) -> None:
+        """Judge by other rules from now on; a rule that is as it was keeps what it carries.
+
+        Raises
+        ------
+        nothing
+        """
+        before = {each.rule.name: each for each in self._rules}
+        self._rules = [
+            kept
+            if (kept := before.get(rule.name)) is not None and kept.rule == rule
+            else _RuleJudge(rule, self._limits, self.counters)
+            for rule in ruleset.rules
+        ]
 
     def push(
         self, activity: pd.DataFrame, until_ns: int, others: Mapping[str, pd.DataFrame] = _NONE, *, last: bool = False
@@ -131,7 +147,7 @@ class _Hits:
 class _RuleJudge:
     def __init__(self, rule: Rule, limits: Limits, counters: dict[str, int]) -> None:
         self.category = rule.category
-        self._rule = rule
+        self.rule = rule
         self._limits = limits
         self._counters = counters
         self._kinds = kinds(rule.category)
@@ -147,7 +163,7 @@ class _RuleJudge:
         self._counted = np.zeros(0, np.int64)  # flows already counted, ascending
 
     def push(self, rows: backend.Encoded, until_ns: int) -> pd.DataFrame:
-        held = backend.evaluate(self._rule.condition, rows)
+        held = backend.evaluate(self.rule.condition, rows)
         if not held.any():
             self._carried = self._alive(self._carried, until_ns)
             return empty()
@@ -155,7 +171,7 @@ class _RuleJudge:
         carried = 0 if self._carried is None else len(self._carried)
         both = new if self._carried is None else pd.concat([self._carried, new], ignore_index=True)
         both = both.reset_index(drop=True)
-        group = grouped(both, self._rule.subject)
+        group = grouped(both, self.rule.subject)
         at = backend.points(group, both["window_start_ns"].to_numpy())
         fresh = np.zeros(len(at.group), np.bool_)
         fresh[at.row[carried:]] = True
@@ -170,7 +186,7 @@ class _RuleJudge:
 
     def _new(self, rows: backend.Encoded, held: Mask) -> pd.DataFrame:
         """Return the rows that hold, with what measures need beside their columns."""
-        new = self._apart(rows) if self._rule.parts else rows.frame.loc[held, self._columns].assign(**{_WEIGHT: 1})
+        new = self._apart(rows) if self.rule.parts else rows.frame.loc[held, self._columns].assign(**{_WEIGHT: 1})
         for name in self._averaged:
             values = new[name].to_numpy()
             whole = np.rint(values * _SCALE) if values.dtype.kind == "f" else values.astype(np.int64) * _SCALE
@@ -181,21 +197,21 @@ class _RuleJudge:
     def _apart(self, rows: backend.Encoded) -> pd.DataFrame:
         """Return the rows of each part, one after another; a row's volume counts once for each subject."""
         found = []
-        for part, clause in enumerate(self._rule.parts):
+        for part, clause in enumerate(self.rule.parts):
             at = np.flatnonzero(backend.evaluate(clause, rows))
             mine = rows.frame.iloc[at][self._columns].assign(at=at, **{_WEIGHT: 1, _PART: part})
-            for name, columns in self._rule.aliases:
+            for name, columns in self.rule.aliases:
                 mine[name] = rows.frame[columns[part]].iloc[at].to_numpy()
             found.append(
                 mine.astype({name: "str" for name in mine if isinstance(mine[name].dtype, pd.CategoricalDtype)})
             )
         new = pd.concat(found, ignore_index=True)
         new = new.sort_values(["at", _PART], kind="stable", ignore_index=True)
-        again = new.duplicated(["at", *self._rule.subject])
+        again = new.duplicated(["at", *self.rule.subject])
         volumes = [
             "payload_bytes",
             _WEIGHT,
-            *(measure.column for measure in self._rule.measures if measure.kind == "value_sum"),
+            *(measure.column for measure in self.rule.measures if measure.kind == "value_sum"),
         ]
         new.loc[again, list(dict.fromkeys(volumes))] = 0
         return new.drop(columns="at")
@@ -203,11 +219,11 @@ class _RuleJudge:
     # --- measuring
     def _measured(self, both: pd.DataFrame, at: Points) -> list[tuple[Number, Mask, int]]:
         """Return for each measure its value at each point, whether that is enough, and its timespan."""
-        if not self._rule.measures:
+        if not self.rule.measures:
             one = np.ones(len(at.group), np.int64)
             return [(one, one > 0, 1)]
         found = []
-        for measure in self._rule.measures:
+        for measure in self.rule.measures:
             value = _measure(measure, both, at)
             enough = np.asarray(backend.COMPARE[measure.op](value, measure.threshold), dtype=np.bool_)
             if measure.rows:
@@ -240,9 +256,9 @@ class _RuleJudge:
         np.maximum.at(latest, at.row, both["last_ts_ns"].to_numpy())
         return pd.DataFrame(
             {
-                "rule": pd.Series([self._rule.name] * len(begin), dtype="str"),
-                "title": pd.Series([self._rule.title] * len(begin), dtype="str"),
-                "level": pd.Series([self._rule.level] * len(begin), dtype="str"),
+                "rule": pd.Series([self.rule.name] * len(begin), dtype="str"),
+                "title": pd.Series([self.rule.title] * len(begin), dtype="str"),
+                "level": pd.Series([self.rule.level] * len(begin), dtype="str"),
                 "site": first["site"].to_numpy(),
                 "subject": pd.Series(self._subjects(first), dtype="str"),
                 "window_start_ns": at.window[hits.point],
@@ -298,14 +314,14 @@ class _RuleJudge:
         return listed, counted
 
     def _subjects(self, first: pd.DataFrame) -> list[str]:
-        columns = sorted(self._rule.subject)
+        columns = sorted(self.rule.subject)
         values = zip(*(first[name].tolist() for name in columns), strict=True) if columns else [()] * len(first)
         return [json.dumps(dict(zip(columns, each, strict=True)), ensure_ascii=False) for each in values]
 
     def _reasons(
         self, both: pd.DataFrame, hits: _Hits, chosen: npt.NDArray[np.intp], begin: npt.NDArray[np.intp], counted: Whole
     ) -> list[str]:
-        measures = self._rule.measures
+        measures = self.rule.measures
         limits: list[int | float] = [measure.threshold for measure in measures] or [1]
         spans = [measure.span_ns for measure in measures] or [0]
         columns: dict[str, list[Any]] = {
@@ -319,14 +335,14 @@ class _RuleJudge:
                 columns[name] = np.add.reduceat(both[name].to_numpy()[chosen], begin).tolist()
             else:
                 columns[name] = both[name].iloc[chosen[begin]].tolist()
-        return reason.compose(self._rule.reason, columns, len(begin))
+        return reason.compose(self.rule.reason, columns, len(begin))
 
     def _evidence(
         self, both: pd.DataFrame, at: Points, hits: _Hits, chosen: npt.NDArray[np.intp], number: Whole
     ) -> list[tuple[Evidence, ...]]:
         """Return where each finding's flows lie; of findings without quiet between them, only the first flows."""
         group, window = at.group[hits.point], at.window[hits.point]
-        breaks = (np.diff(group) != 0) | (np.diff(window) >= self._rule.quiet_ns)
+        breaks = (np.diff(group) != 0) | (np.diff(window) >= self.rule.quiet_ns)
         chain = np.concatenate(([0], np.cumsum(breaks)))[number]
         flow = both["flow"].to_numpy()[chosen]
         start = both["first_ts_ns"].to_numpy()[chosen]
@@ -358,7 +374,7 @@ class _RuleJudge:
     def _alive(self, rows: pd.DataFrame | None, until_ns: int) -> pd.DataFrame | None:
         """Return the rows that a later window can still see, or nothing."""
         self._horizon_ns = max(self._horizon_ns, until_ns)
-        if rows is None or not self._rule.measures:
+        if rows is None or not self.rule.measures:
             return None
         alive = rows["window_start_ns"].to_numpy() > self._horizon_ns - self._span_ns
         return rows[alive] if alive.any() else None
@@ -366,14 +382,14 @@ class _RuleJudge:
     def _merged(self, kept: pd.DataFrame) -> pd.DataFrame:
         """Merge rows that were told: later windows need only what they measure, per subject and window."""
         told = kept[_TOLD].to_numpy(dtype=np.bool_)
-        if any(measure.kind not in _MERGED for measure in self._rule.measures):
+        if any(measure.kind not in _MERGED for measure in self.rule.measures):
             return kept
         old = kept[told]
-        distinct = [measure.column for measure in self._rule.measures if measure.kind == "value_count"]
-        distinct += [_PART] if self._rule.parts else []
-        summed = [_WEIGHT, *(measure.column for measure in self._rule.measures if measure.kind == "value_sum")]
+        distinct = [measure.column for measure in self.rule.measures if measure.kind == "value_count"]
+        distinct += [_PART] if self.rule.parts else []
+        summed = [_WEIGHT, *(measure.column for measure in self.rule.measures if measure.kind == "value_sum")]
         summed += [_SCALED + name for name in self._averaged]
-        code = grouped(old, (*self._rule.subject, "window_start_ns", *distinct))
+        code = grouped(old, (*self.rule.subject, "window_start_ns", *distinct))
         many = int(code.max()) + 1 if len(code) else 0
         if many == len(old):
             return kept

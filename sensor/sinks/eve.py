@@ -21,7 +21,7 @@ from sensor.outfile import outfile
 from sensor.schema import CONN_STATES, SCHEDULES, VERDICTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     import numpy.typing as npt
@@ -101,6 +101,56 @@ def flow_ids(flows: pd.DataFrame) -> npt.NDArray[np.int64]:
         mixed = (mixed ^ column) * _GOLDEN
         mixed ^= mixed >> np.uint64(32)
     return np.maximum((mixed >> np.uint64(64 - _ID_BITS)).astype(np.int64), 1)
+
+
+def flow_lines(flows: pd.DataFrame, alerted: Iterable[int]) -> memoryview:
+    """Return a line per flow; `alerted` are the numbers of flows that an incident is about.
+
+    Raises
+    ------
+    nothing
+    """
+    return _flow_lines(flows, np.array(sorted(alerted), dtype=np.int64))
+
+
+def alert_record(incident: Incident, activity: pd.DataFrame) -> dict[str, Any]:
+    """Return an incident's record from the rows at hand, where the case is not known yet.
+
+    Parameters
+    ----------
+    incident
+        As it is now.
+    activity
+        Columns of ActivityFrame and JudgedFrame; a flow of the incident is described by its rows here, if it has any.
+
+    Raises
+    ------
+    nothing
+    """
+    proofs = [each.flow for each in incident.evidence]
+    rows = activity[activity["flow"].isin(proofs)]
+    judged = set(rows["schedule"].astype(str))
+    first = next((flow for flow in proofs if flow in set(rows["flow"])), None)
+    described: tuple[dict[str, Any], int] | None = None
+    if first is not None:
+        mine = rows[rows["flow"] == first]
+        flow = mine.iloc[[-1]].assign(start_ns=mine["flow_start_ns"])
+        sums = mine[["orig_packets", "resp_packets", "orig_bytes", "resp_bytes"]].sum()
+        described = ({**flow.to_dict("records")[0], **sums.to_dict()}, int(flow_ids(flow)[0]))
+    record = _alert(incident, described, [state for state in SCHEDULES if state in judged])
+    record["alert"]["metadata"]["state"] = [incident.state]
+    return record
+
+
+def statistics_line(at_ns: int, facts: dict[str, Any]) -> bytes:
+    """Return a line of statistics.
+
+    Raises
+    ------
+    nothing
+    """
+    record = {"timestamp": _time(at_ns), "event_type": "stats", "stats": facts}
+    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
 
 
 def _flow_lines(flows: pd.DataFrame, alerted: npt.NDArray[np.int64]) -> memoryview:
