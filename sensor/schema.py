@@ -90,14 +90,16 @@ CONN_STATES: Final = (
     "S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR", "OTH",
 )  # fmt: skip
 END_REASONS: Final = ("closed", "idle", "active", "reused", "evicted", "flushed")
-ROLES: Final = ("client", "server", "infrastructure", "unknown")
+ROLES: Final = ("client", "server", "infrastructure", "unknown", "vpn", "unused")
 LEVELS: Final = ("informational", "low", "medium", "high", "critical")
+SPANS: Final = ("hour", "slot", "sensor")
 
 # Kinds of a message: 0..8 and 20 are the protocol's own ids (wire.py), the rest is ours.
 KIND_KEEPALIVE: Final = 250
 KIND_UNKNOWN: Final = 251
 KIND_HANDSHAKE: Final = 252
 KIND_VERDICT: Final = 253
+KIND_GAP: Final = 254  # framing was lost at `position` and found again `length` bytes later
 
 # Weird bits of a packet, a flow or a message stream; the counter of each kind has the same name.
 WEIRDS: Final = (
@@ -230,7 +232,11 @@ class Endings(Table):
 
 
 class Messages(Table):
-    """One DO message, or a change of a flow's protocol verdict (`kind` = KIND_VERDICT, `index` = new verdict)."""
+    """One DO message, or a change of a flow's protocol verdict, or a gap in what is understood.
+
+    KIND_VERDICT: `index` is the new verdict; of `do_malformed`, `begin` is the id and `length` the length of the
+    message that broke the rules. KIND_GAP: framing was lost at `position` and found again `length` bytes later.
+    """
 
     flow: Annotated[np.int64, "", "flow number"]
     ts_ns: Annotated[np.int64, "ns", "time of the segment that completed its header"]
@@ -256,7 +262,7 @@ class Handshakes(Table):
 
 # --- frames: pandas from here on; "category" means one of the enumeration named in the meaning ---------------------
 class ActivityFrame(Table):
-    """`activity.parquet`: one row per flow per window, judged. Sorted by window_start_ns, community_id, flow_start_ns."""
+    """`activity.parquet`: one row per flow per window, judged; by window, then as the flows began."""
 
     window_start_ns: Annotated[np.int64, "ns", "start of the window"]
     window_s: Annotated[np.int32, "s", "length of the window"]
@@ -367,6 +373,113 @@ class FlowFrame(Table):
     exempt_payload_bytes: Annotated[np.int64, "byte", "unique payload that an exception excused"]
 
 
+class JudgedFlowFrame(Table):
+    """What rules of category `flow` see beside the columns of `flows.parquet`: one row per flow, when it is over."""
+
+    flow: Annotated[np.int64, "", "flow number of this run"]
+    window_start_ns: Annotated[
+        np.int64,
+        "ns",
+        "start of the window in which it could no longer go on: the last packet, and as long as it takes to be sure",
+    ]
+    window_s: Annotated[np.int32, "s", "length of the window"]
+    site: Annotated[
+        Literal["category"], "", "the site it is reported for: the originator's, else the responder's, else unknown"
+    ]
+    site_pair: Annotated[Literal["category"], "", "the two sites in alphabetical order, as a~b"]
+    peering: Annotated[Literal["category"], "", "PEERINGS: the stricter mode of the two sites"]
+    schedule: Annotated[Literal["category"], "", "SCHEDULES: whether the two sides were open when it began"]
+    peers_allowed: Annotated[np.bool_, "", "whether the policy lets this pair peer at all (`peers`)"]
+    orig_local: Annotated[np.bool_, "", "originator inside capture.local or a site"]
+    resp_local: Annotated[np.bool_, "", "responder inside capture.local or a site"]
+    orig_role: Annotated[Literal["category"], "", "ROLES, from the inventory"]
+    resp_role: Annotated[Literal["category"], "", "ROLES, from the inventory"]
+    orig_known: Annotated[np.bool_, "", "originator is in the inventory and approved (true without an inventory)"]
+    resp_known: Annotated[np.bool_, "", "responder is in the inventory and approved (true without an inventory)"]
+    exception: Annotated[Literal["str"], "", "id of the exception that matched, or empty"]
+    payload_bytes: Annotated[np.int64, "byte", "unique payload, both ways"]
+    gap_bytes: Annotated[np.int64, "byte", "ACKed but never seen, both ways"]
+    lost_share: Annotated[np.float64, "", "gap_bytes of all payload that there was, 0 to 1"]
+    duration_ms: Annotated[np.int64, "ms", "from first to last packet"]
+    answered: Annotated[np.bool_, "", "the responder accepted the connection, or sent data"]
+    one_sided: Annotated[np.bool_, "", "packets of one direction only, of a connection that was up"]
+    evicted: Annotated[np.bool_, "", "ended for want of room in the flow table"]
+    time_backwards: Annotated[np.bool_, "", "a packet of it was older than the reorder horizon allows"]
+    orig_handshakes: Annotated[np.int64, "message", "handshakes by the originator"]
+    resp_handshakes: Annotated[np.int64, "message", "handshakes by the responder"]
+    odd_handshakes: Annotated[
+        np.int64, "message", "handshakes that repeat one, name another content than the first, or end in other than 0"
+    ]
+    unknown_messages: Annotated[np.int64, "message", "messages with an id that nobody has described"]
+    first_input: Annotated[np.int64, "", "input of its first packet"]
+    first_number: Annotated[np.int64, "", "its frame number"]
+    first_offset: Annotated[np.int64, "byte", "its record offset"]
+    first_ts_ns: Annotated[np.int64, "ns", "its time"]
+    last_ts_ns: Annotated[np.int64, "ns", "time of the flow's last packet"]
+
+
+class SpanFrame(Table):
+    """What rules of category `span` see: a site in an hour or in a slot, beside what is usual; and the whole sensor."""
+
+    window_start_ns: Annotated[np.int64, "ns", "start of the hour or slot"]
+    window_s: Annotated[np.int32, "s", "its length"]
+    span: Annotated[Literal["category"], "", "SPANS: an hour of a site, a slot of a site, an hour of the whole sensor"]
+    site: Annotated[Literal["category"], "", "the site; unknown for the sensor"]
+    payload_bytes: Annotated[np.int64, "byte", "unique payload of update traffic; of all traffic for the sensor"]
+    packets: Annotated[np.int64, "packet", "packets of the port"]
+    usual_bytes: Annotated[np.int64, "byte", "median of the same hour of the week, or of the slots before"]
+    usual_packets: Annotated[np.int64, "packet", "median of the same hour of the week, or of the slots before"]
+    share_of_usual: Annotated[np.float64, "", "payload_bytes by usual_bytes; 1 if nothing is usual"]
+    deviation: Annotated[
+        np.float64, "", "payload_bytes beyond usual_bytes, in median absolute deviations, each a tenth of it at least"
+    ]
+    history: Annotated[np.int64, "", "how many weeks or slots are behind what is usual"]
+    limit_share: Annotated[np.float64, "", "payload_bytes by the site's hourly limit; 0 without a limit, and in a slot"]
+    sensor_packets: Annotated[np.int64, "packet", "packets of all sites in that time"]
+    flow: Annotated[np.int64, "", "always -1: it is about no flow"]
+    community_id: Annotated[Literal["str"], "", "always empty"]
+    first_input: Annotated[np.int64, "", "always -1"]
+    first_number: Annotated[np.int64, "", "always 0"]
+    first_offset: Annotated[np.int64, "byte", "always 0"]
+    first_ts_ns: Annotated[np.int64, "ns", "start of the hour or slot"]
+    last_ts_ns: Annotated[np.int64, "ns", "end of the hour or slot"]
+
+
+class SwarmFrame(Table):
+    """`swarms.parquet`: one row per swarm and peer, sorted by swarm_hash, first_seen_ns, ip, peer_id."""
+
+    swarm_hash: Annotated[Literal["str"], "", "hex: the content's name"]
+    ip: Annotated[Literal["str"], "", "the peer's address"]
+    peer_id: Annotated[Literal["str"], "", "UUID text of its GUID in this swarm, empty if its handshake was not seen"]
+    site: Annotated[Literal["category"], "", "its site, or unknown"]
+    first_seen_ns: Annotated[np.int64, "ns", "its first message in this swarm, or to it"]
+    last_seen_ns: Annotated[np.int64, "ns", "the last"]
+    pieces_total: Annotated[np.int64, "piece", "of the content: an estimate, from bitfields or indexes; 0 unknown"]
+    pieces_held_first: Annotated[np.int64, "piece", "in its first bitfield (0 without one)"]
+    pieces_held_last: Annotated[np.int64, "piece", "by its bitfields, its haves and what was delivered to it whole"]
+    uploaded_bytes: Annotated[np.int64, "byte", "piece data it sent, as declared by piece headers"]
+    downloaded_bytes: Annotated[np.int64, "byte", "piece data sent to it"]
+    uploaded_off_window_bytes: Annotated[np.int64, "byte", "of uploaded_bytes, what went while the sides were not open"]
+    first_seeder: Annotated[np.bool_, "bool", "the first seen to give; if nobody gave, the first that had all"]
+
+
+class SwarmEdgeFrame(Table):
+    """`swarm_edges.parquet`: who gave to whom in a swarm, sorted by swarm_hash, first_ns, from_ip, to_ip."""
+
+    swarm_hash: Annotated[Literal["str"], "", "hex: the content's name"]
+    from_ip: Annotated[Literal["str"], "", "who sent the pieces"]
+    to_ip: Annotated[Literal["str"], "", "who got them"]
+    from_site: Annotated[Literal["category"], "", "site of the sender"]
+    to_site: Annotated[Literal["category"], "", "site of the receiver"]
+    first_ns: Annotated[np.int64, "ns", "first piece message"]
+    last_ns: Annotated[np.int64, "ns", "last piece message"]
+    pieces: Annotated[np.int64, "message", "piece messages"]
+    piece_bytes: Annotated[np.int64, "byte", "declared by their headers"]
+    duplicate_bytes: Annotated[np.int64, "byte", "of these, what the receiver had been sent before"]
+    off_window_bytes: Annotated[np.int64, "byte", "of these, what went while the sides were not open"]
+    crossed_again: Annotated[np.int64, "message", "piece messages that had crossed between these two sites before"]
+
+
 class FindingFrame(Table):
     """One rule's verdict on one subject in one window."""
 
@@ -446,6 +559,7 @@ class Case:
     `flows` has the columns of FlowFrame and `flow`; `activity` those of ActivityFrame and JudgedFrame. `findings`
     counts by rule name, with a 0 for each loaded rule; `weird` counts by kind; `peers` is how many addresses moved
     payload or answered; `policy` is the policy that judged, `rules` maps each rule's file to its SHA-256.
+    `swarm_peers` and `swarm_edges` have the columns of SwarmFrame and SwarmEdgeFrame; None where no ledger was kept.
     """
 
     inputs: tuple[Input, ...]
@@ -465,6 +579,8 @@ class Case:
     incidents: tuple[Incident, ...]
     weird: dict[str, int]
     off_window_payload_bytes: dict[str, int]
+    swarm_peers: pd.DataFrame | None = None
+    swarm_edges: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True, slots=True)
