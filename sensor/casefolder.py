@@ -6,16 +6,16 @@ Evidence comes first, because incidents name it; the manifest comes last, becaus
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 from sensor import incidents
 from sensor.outfile import outfile
+from sensor.proofs import Proofs
 from sensor.schedule import Schedules
+from sensor.schema import SwarmEdgeFrame, SwarmFrame
 from sensor.sinks import eve, evidence, manifest, parquet, summary
 from sensor.sinks.report import page
 from sensor.sinks.report.marks import Beside
-from sensor.sources.files import Found, frames_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,10 +44,12 @@ def write(case: Case, folder: Path, command: Sequence[str], run_at: str) -> None
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("evidence/*.pcap*"):
         old.unlink()
-    found = _evidence(case)
-    proofs = evidence.write(folder, case.incidents, lambda source, offset: found[source].get(offset))
+    proofs = evidence.write(folder, case.incidents, Proofs(case).of)
     parquet.write_flows(folder / "flows.parquet", case.flows)
     parquet.write_activity(folder / "activity.parquet", case.activity)
+    if case.swarm_peers is not None and case.swarm_edges is not None:
+        parquet.write(folder / "swarms.parquet", case.swarm_peers, SwarmFrame)
+        parquet.write(folder / "swarm_edges.parquet", case.swarm_edges, SwarmEdgeFrame)
     _json(folder / "incidents.json", incidents.as_json(case.incidents, proofs))
     _json(folder / "summary.json", summary.as_json(case))
     eve.write(folder / "eve.json", case)
@@ -61,15 +63,6 @@ def _slots(case: Case) -> dict[str, Slots]:
     start_ns, end_ns = case.first_packet_ns - _MARGIN_NS, case.last_packet_ns + _MARGIN_NS
     schedules = Schedules(case.policy, start_ns, end_ns)
     return {site.name: schedules.slots(site.name, start_ns, end_ns) for site in case.policy.sites}
-
-
-def _evidence(case: Case) -> dict[int, dict[int, Found]]:
-    """Read the packets that incidents name, each input once."""
-    wanted: dict[int, set[int]] = defaultdict(set)
-    for incident in case.incidents:
-        for proof in incident.evidence:
-            wanted[proof.input].add(proof.offset)
-    return {source: frames_at(case.inputs[source].name, offsets) for source, offsets in wanted.items()}
 
 
 def _json(path: Path, content: Any) -> None:

@@ -48,6 +48,13 @@ _Out = Annotated[
     Path | None,
     typer.Option("-o", "--out", metavar="FOLDER", help="Write the case there: report, tables, incidents, evidence."),
 ]
+_Since = Annotated[str | None, typer.Option(metavar="TIME", help="Only packets from this time on (ISO 8601).")]
+_Until = Annotated[str | None, typer.Option(metavar="TIME", help="Only packets before this time (ISO 8601).")]
+_Flow = Annotated[list[str] | None, typer.Option(metavar="ID", help="Only flows of this Community ID.")]
+_Host = Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Only this address or prefix.")]
+_Swarm = Annotated[
+    list[str] | None, typer.Option(metavar="HASH", help="Only flows of this content (or the first digits of its hash).")
+]
 _Level = Annotated[
     str | None,
     typer.Option("--exit-code", metavar="LEVEL", help="Exit with 1 if an incident of this level or worse was found."),
@@ -77,10 +84,8 @@ def analyze(
     out: _Out = None,
     rules: _Rules = None,
     exit_code: _Level = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only packets from this time on (ISO 8601).")
-    ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Only packets before this time (ISO 8601).")] = None,
+    since: _Since = None,
+    until: _Until = None,
 ) -> None:
     """Take captures apart: summary on the terminal, and with -o a case folder.
 
@@ -188,6 +193,66 @@ def schedule(
     raise typer.Exit(
         checking.show_schedule(policy, moment if moment is not None else time.time_ns(), days, explain=explain)
     )
+
+
+@app.command()
+def verify(
+    case: Annotated[Path, typer.Argument(metavar="CASE", help="A case folder.", show_default=False)],
+    inputs: Annotated[
+        Path | None, typer.Option("--inputs", metavar="FOLDER", help="Where the inputs are now, by their last names.")
+    ] = None,
+) -> None:
+    """Hold a case against its manifest: every file, and the inputs where they can be found. Exit code 3 if one differs.
+
+    Example:
+
+        swarmtap verify case --inputs /evidence/captures
+    """
+    from sensor import verify as verifying
+
+    verdict = verifying.verify(case, inputs)
+    for check in verdict.checks:
+        if check.state != "same":
+            typer.echo(_printable(f"{check.state:8} {check.kind:6} {check.name}: {check.said}"))
+    same = sum(check.state == "same" for check in verdict.checks)
+    ending = "as written" if verdict.is_whole else "NOT as written"
+    typer.echo(f"{case} is {ending}: {same:,} of {len(verdict.checks):,} files are the same.")
+    typer.echo(f"manifest.json has SHA-256 {verdict.manifest_sha256}")
+    raise typer.Exit(Exit.DONE if verdict.is_whole else Exit.DAMAGED)
+
+
+@app.command()
+def extract(
+    paths: _Paths,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The capture to write.", show_default=False)],
+    flow: _Flow = None,
+    host: _Host = None,
+    swarm: _Swarm = None,
+    since: _Since = None,
+    until: _Until = None,
+) -> None:
+    """Cut packets on the watched port out of captures, bit by bit as they are, merged by time.
+
+    Examples
+    --------
+        swarmtap extract /captures/2026-06 --host 10.1.20.99 -o sweep.pcap
+
+        swarmtap extract week.pcap --flow 1:beV1u+LD013n0TD913ZJfaMWp+Y= -o flow.pcap
+    """
+    from sensor import extract as extracting
+    from sensor.selection import Selection
+    from sensor.sources.files import find
+
+    names = find(paths)
+    flows = frozenset(flow or ())
+    if swarm:
+        found = extracting.flows_of_swarms(names, swarm)
+        flows = flows & found if flows else found
+    made = extracting.extract(names, Selection(flows, tuple(host or ())), out, (_instant(since), _instant(until)))
+    for line in made.damage:
+        sys.stderr.write(f"swarmtap: {_printable(line)}\n")
+    typer.echo(f"{made.packets:,} packets in {made.path}, SHA-256 {made.sha256}")
+    raise typer.Exit(Exit.DAMAGED if made.damage else Exit.DONE)
 
 
 def main() -> None:

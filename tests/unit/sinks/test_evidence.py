@@ -18,6 +18,8 @@ from tests.cases import NOON
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sensor.schema import Incident
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -39,8 +41,13 @@ NAMED = (
 )
 
 
-def fetch(source: int, offset: int) -> Frame | None:
-    return FRAMES.get((source, offset))
+def named(incident: Incident, frames: dict[tuple[int, int], Frame]) -> dict[tuple[int, int], Frame]:
+    places = {(each.input, each.offset) for each in incident.evidence}
+    return {place: frame for place, frame in frames.items() if place in places}
+
+
+def fetch(incident: Incident) -> dict[tuple[int, int], Frame]:
+    return named(incident, FRAMES)
 
 
 def test_packets_lie_where_the_file_is_said_to_hold_them(tmp_path: Path) -> None:
@@ -68,8 +75,14 @@ def test_file_does_not_depend_on_how_the_input_was_cut(tmp_path: Path) -> None:
     by_time = {frame.ts_ns: key for key, frame in split.items()}
     moved = tuple(cases.evidence(input=by_time[each.ts_ns][0], offset=24, ts_ns=each.ts_ns, number=1) for each in NAMED)
     one = evidence.write(tmp_path / "a", (cases.incident(evidence=NAMED),), fetch)
-    two = evidence.write(tmp_path / "b", (cases.incident(evidence=moved),), lambda at, offset: split.get((at, offset)))
+    two = evidence.write(tmp_path / "b", (cases.incident(evidence=moved),), lambda incident: named(incident, split))
     assert one == two
+
+
+def test_what_else_belongs_to_it_is_written_too(tmp_path: Path) -> None:
+    made = evidence.write(tmp_path, (cases.incident(id="x", evidence=NAMED[:1]),), lambda _: FRAMES)["x"]
+    assert made.packets == 3
+    assert made.frames == ((3, 24 + 16 + 60 + 16 + 4),)
 
 
 def test_packet_named_twice_is_written_once(tmp_path: Path) -> None:
@@ -102,9 +115,7 @@ def test_wireshark_reads_times_lengths_and_link_types(tmp_path: Path, links: tup
         (each.input, each.offset): Frame(FRAMES[each.input, each.offset].data, 1514, link, each.ts_ns)
         for each, link in zip(NAMED, links, strict=True)
     }
-    made = evidence.write(
-        tmp_path, (cases.incident(id="x", evidence=NAMED),), lambda source, offset: frames[source, offset]
-    )["x"]
+    made = evidence.write(tmp_path, (cases.incident(id="x", evidence=NAMED),), lambda _: frames)["x"]
     assert made.file.endswith(".pcapng") == (len(set(links)) > 1)
     command = ["tshark", "-r", tmp_path / made.file, "-T", "fields"]
     for field in ("frame.time_epoch", "frame.len", "frame.cap_len", "frame.encap_type"):
