@@ -124,20 +124,25 @@ def demo(
 ) -> None:
     """Make the sample office (a week of traffic with known sins) and analyze it."""
     from sensor import pipeline
+    from sensor.inputs import Options
     from sensor.samples import write_office
 
     typer.echo(f"Making a week of the sample office in {out} …", err=True)
     capture, policy = write_office(out)
-    case = pipeline.analyze([str(capture)], *_load(policy, None), pipeline.Options(hashes=True))
+    case = pipeline.analyze([str(capture)], *_load(policy, None), Options(hashes=True))
     code = _tell(case, out / "case", None)
     typer.echo(f"\nThe capture is {capture}, its policy {policy}.")
     raise typer.Exit(code)
 
 
 @app.command()
-def watch(
+def watch(  # noqa: PLR0913, PLR0917 - the command line's options
     policy: _Policy = None,
     rules: _Rules = None,
+    interface: Annotated[
+        list[str] | None,
+        typer.Option("-i", "--interface", metavar="IFACE", help="Interface to capture; may be given more than once."),
+    ] = None,
     replay: Annotated[
         list[str] | None,
         typer.Option("--replay", metavar="PATH", help="Feed from captures, with packet time as clock."),
@@ -151,21 +156,51 @@ def watch(
     linger: Annotated[
         float, typer.Option(metavar="SECONDS", help="Serve on for so long after the replay's end.")
     ] = 0.0,
+    state: Annotated[
+        str, typer.Option(metavar="FOLDER", help="Where incidents survive a restart; without one they do not.")
+    ] = "",
+    eve: Annotated[str, typer.Option(metavar="FILE", help="Append EVE JSON lines there; opened anew on SIGHUP.")] = "",
+    syslog: Annotated[
+        str, typer.Option(metavar="URL", help="Tell incidents to udp://HOST, tcp://HOST:PORT or tls://HOST:PORT.")
+    ] = "",
+    webhook: Annotated[str, typer.Option(metavar="URL", help="Post incidents there, as Alertmanager would.")] = "",
+    webhook_secret: Annotated[
+        str, typer.Option(metavar="FILE", help="Sign posts with the secret in that file (HMAC-SHA256).")
+    ] = "",
+    alertmanager: Annotated[str, typer.Option(metavar="URL", help="Push incidents to that Alertmanager.")] = "",
+    spool: Annotated[str, typer.Option(metavar="FOLDER", help="Spool activity and flows there as Parquet files.")] = "",
+    user: Annotated[str, typer.Option(metavar="NAME", help="Whom root becomes once the interface is open.")] = "",
+    ring_mib: Annotated[int, typer.Option(min=4, max=4096, help="Memory of each capture ring, in MiB.")] = 64,
+    rings: Annotated[int, typer.Option(min=1, max=64, help="Rings that share an interface's flows.")] = 1,
 ) -> None:
     """Watch traffic as it happens, and serve /metrics, /-/healthy and /-/ready.
 
-    Example:
+    Examples:
+
+        swarmtap watch -i eth1 -p policy.yaml --state /var/lib/swarmtap --eve /var/log/swarmtap/eve.json
 
         swarmtap watch --replay office-week.pcap --speed 3600 -p policy.yaml
     """
+    # Threads of a library that is not used would keep what the sensor gives up; they are started by its import.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from sensor import watching
+    from sensor.outlets import OutletOptions
+    from sensor.sources.ring import RingOptions
 
-    if not replay:
-        raise OperatorError(Mistake("watch", "has nothing to watch", "name captures with --replay"))
-    loaded = _load(policy, rules)
-    raise typer.Exit(
-        watching.watch(replay, *loaded, watching.WatchOptions(listen=listen, speed=speed, linger_s=linger))
+    if bool(interface) == bool(replay):
+        read = "has nothing to watch" if not interface else "cannot watch interfaces and captures at once"
+        raise OperatorError(Mistake("watch", read, "name interfaces with -i, or captures with --replay"))
+    options = watching.WatchOptions(
+        interfaces=tuple(dict.fromkeys(interface or ())),
+        captures=tuple(replay or ()),
+        listen=listen,
+        speed=speed,
+        linger_s=linger,
+        user=user,
+        ring=RingOptions(blocks=ring_mib, rings=rings),
+        outlets=OutletOptions(state, eve, spool, syslog, webhook, webhook_secret, alertmanager),
     )
+    raise typer.Exit(watching.watch(lambda: _load(policy, rules), options))
 
 
 @app.command()
@@ -253,6 +288,31 @@ def extract(
         sys.stderr.write(f"swarmtap: {_printable(line)}\n")
     typer.echo(f"{made.packets:,} packets in {made.path}, SHA-256 {made.sha256}")
     raise typer.Exit(Exit.DAMAGED if made.damage else Exit.DONE)
+
+
+@app.command()
+def metrics(
+    case: Annotated[Path, typer.Argument(metavar="CASE", help="A folder that `analyze -o` wrote.", show_default=False)],
+    policy: _Policy = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write there, not to standard output.")
+    ] = None,
+    instance: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The instance that it appears as; the folder's name by default.")
+    ] = None,
+    step: Annotated[
+        int, typer.Option(min=0, max=240, help="Seconds of capture time per sample; 0: by the length of the case.")
+    ] = 0,
+) -> None:
+    """Tell a case as OpenMetrics at the time of its capture, for Prometheus to back-fill.
+
+    Example:
+
+        swarmtap metrics case -o case.om && promtool tsdb create-blocks-from openmetrics case.om data
+    """
+    from sensor import backfill
+
+    raise typer.Exit(backfill.run(case, policy, out, backfill.BackfillOptions(instance or case.resolve().name, step)))
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from sensor import casefolder, pipeline
 from sensor.errors import OperatorError
+from sensor.inputs import Options
 from sensor.rules.load import load
 from sensor.settings import load_policy
 from sensor.verify import verify
@@ -24,7 +25,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     capture = folder / "off-window.pcap"
     shutil.copy(ROOT / "pcaps" / "off-window.pcap", capture)
     rules = load([ROOT / "rules" / "w01_off_window_transfer.yml"])
-    options = pipeline.Options(hashes=True)
+    options = Options(hashes=True)
     case = pipeline.analyze([str(capture)], load_policy(ROOT / "pcaps" / "office.yaml"), rules, options)
     assert case.incidents
     casefolder.write(case, folder / "case", ["analyze"], "2026-11-23T00:00:00+00:00")
