@@ -29,6 +29,7 @@ class Mistake:
     right: str
 
     def __str__(self) -> str:
+        """Return the one line that the operator reads."""
         return f"{self.where}: {self.read}; {self.right}" if self.right else f"{self.where}: {self.read}"
 
 
@@ -42,14 +43,12 @@ class OperatorError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Where an input stopped being readable; everything before it was used."""
+    """Where an input stopped being readable; everything before it was used. Whoever tells it names the input."""
 
-    input: str
     offset: int
     frame: int
     what: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.input}: {self.what} at byte {self.offset}, after frame {self.frame}; everything before it was used"
-        )
+        """Return what happened, where, and what it means."""
+        return f"{self.what} at byte {self.offset}, after frame {self.frame}; everything before it was used"

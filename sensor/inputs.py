@@ -11,6 +11,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sensor.decode import Decoder
@@ -159,9 +160,10 @@ class Inputs:
                 released = order.release(watermark)
                 for count, ordered in enumerate(released, 1):
                     # Only with the last of them has everything older than the watermark been handed over.
-                    is_last = count == len(released) and watermark is not None
-                    reached = int(ordered.packets["ts_ns"][-1])
-                    yield Portion(ordered, watermark - order.horizon_ns if is_last else reached)
+                    if watermark is not None and count == len(released):
+                        yield Portion(ordered, watermark - order.horizon_ns)
+                    else:
+                        yield Portion(ordered, int(ordered.packets["ts_ns"][-1]))
         if not self._readers:
             raise OperatorError(*self._mistakes.values())
 
@@ -202,8 +204,11 @@ def _slow_lane(frames: Rows, data: Bytes, port: int) -> tuple[Rows, npt.NDArray[
 
 
 def _first_and_last(name: str) -> tuple[int, int]:
-    """Return the times of the first packet and of the first batch's last: what orders captures."""
-    if name == "-":
+    """Return the times of the first packet and of the first batch's last: what orders captures.
+
+    A pipe can be read only once: it counts as old, and is merged by what it gives.
+    """
+    if name == "-" or Path(name).is_fifo():
         return 0, 0
     with Reader(name, 0) as reader:
         batch = next(reader.batches(), None)

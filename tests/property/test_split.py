@@ -128,18 +128,9 @@ def test_files_that_overlap_in_time(seed: int, count: int) -> None:
 
 
 @pytest.mark.parametrize("batch", [64, 1000])
-@pytest.mark.parametrize(
-    "portion",
-    [
-        200_000,
-        pytest.param(
-            5, marks=pytest.mark.xfail(strict=True, reason="pipeline: advances before all that was released is pushed")
-        ),
-    ],
-)
+@pytest.mark.parametrize("portion", [5, 200_000])
 def test_small_batches_and_portions(monkeypatch: pytest.MonkeyPatch, batch: int, portion: int) -> None:
     monkeypatch.setattr(files, "BATCH_FRAMES", batch)
-    monkeypatch.setattr(files._Pcap.walk, "__defaults__", (0, batch))
     monkeypatch.setattr(pipeline, "_PORTION", portion)
     assert told(analyze([("whole.pcap", pcap(WHOLE, nanos=True))])) == TRUTH
     half = len(WHOLE) // 2

@@ -175,7 +175,8 @@ def test_one_input_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path) 
     bad.write_bytes(b"no capture")
     case = analyze(bad, good)
     assert [(i.packets, bool(i.damage)) for i in case.inputs] == [(3, False), (0, True)]
-    assert str(bad) in case.inputs[1].damage
+    assert case.inputs[1].name == str(bad)
+    assert case.inputs[1].damage.startswith("is not a capture")
     assert case.flows["orig_packets"].tolist() == [2]
 
 
@@ -226,7 +227,6 @@ def test_hashes_are_taken_where_asked(tmp_path: Path) -> None:
     assert len(analyze(path, options=Options(hashes=True)).inputs[0].sha256) == 64
 
 
-@pytest.mark.xfail(strict=True, reason="inputs: a pipe among several inputs is read once to sort it, and then again")
 def test_several_named_pipes(tmp_path: Path) -> None:
     # As `swarmtap analyze <(zcat a.gz) <(zcat b.gz)` gives them.
     writers = []
