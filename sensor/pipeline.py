@@ -18,13 +18,14 @@ from sensor.exemptions import Exemptions
 from sensor.flows import FlowTable
 from sensor.incidents import Incidents, Traits
 from sensor.inputs import Inputs, Options, Progress
-from sensor.messages import MessageReader
+from sensor.messages import Heard, MessageReader
 from sensor.order import Ordered
 from sensor.rules.judge import Judge
 from sensor.schedule import Schedules
 from sensor.schema import WEIRDS, Case, Rows
 from sensor.sites import Sites
 from sensor.sources.files import Reader, sha256
+from sensor.swarms import Ledger
 
 if TYPE_CHECKING:
     from sensor.policy import Policy
@@ -52,11 +53,12 @@ class Pipeline:
     def __init__(self, policy: Policy, ruleset: RuleSet, options: Options, start_ns: int) -> None:
         self.policy, self.ruleset, self.options = policy, ruleset, options
         self.flows = FlowTable(options.flows)
-        self.messages = MessageReader()
+        self.messages = MessageReader(options.flows.window_s)
         self.loss = 0.0
         """Share of the packets that were lost lately, 0 to 1; it lowers the confidence of what is found."""
         policing = self._police(policy, start_ns)
         self.activity = Activity(policing, options.flows.window_s)
+        self.ledger = Ledger(self.sites.names, options.flows.window_s)
         self.judge = Judge(ruleset)
         self.incidents = Incidents(_traits(ruleset))
         self.packets = 0
@@ -70,6 +72,7 @@ class Pipeline:
         """Judge by another policy and other rules from the next window on; flows, incidents and sums go on."""
         self.policy, self.ruleset = policy, ruleset
         self.activity.adopt(self._police(policy, self.last_ns))
+        self.ledger.adopt(self.sites.names)
         self.judge.adopt(ruleset)
         self.incidents.adopt(_traits(ruleset))
 
@@ -79,11 +82,7 @@ class Pipeline:
         if not len(packets):
             return
         tracks = self.flows.push(packets)
-        heard = self.messages.push(packets, ordered.data, tracks)
-        if len(heard.messages):
-            self._messages.append(heard.messages)
-        if len(heard.handshakes):
-            self._handshakes.append(heard.handshakes)
+        self._hear(self.messages.push(packets, ordered.data, tracks))
         if not self.packets:
             self.first_ns = int(packets["ts_ns"][0])
         self.packets += len(packets)
@@ -103,14 +102,22 @@ class Pipeline:
         until_ns = None if watermark_ns is None else watermark_ns // window_ns * window_ns
         self.flows.sweep(until_ns if until_ns is not None else self.last_ns, everything=until_ns is None)
         windows, endings = self.flows.take()
+        self._hear(self.messages.settle(until_ns))
         messages, self._messages = self._messages, []
         handshakes, self._handshakes = self._handshakes, []
         judged = self.activity.push(windows, endings, messages, handshakes, until_ns)
+        self.ledger.push(judged.activity, judged.flows["flow"].to_numpy(), messages, handshakes, until_ns)
         closed_ns = until_ns if until_ns is not None else self.last_ns // window_ns * window_ns + window_ns
         findings = self.judge.push(judged.activity, closed_ns)
         changed = self.incidents.push(findings, loss=self.loss)
         changed += self.incidents.flush(self.last_ns if until_ns is None else until_ns)
         return Step(judged, findings, tuple(changed), closed_ns)
+
+    def _hear(self, heard: Heard) -> None:
+        if len(heard.messages):
+            self._messages.append(heard.messages)
+        if len(heard.handshakes):
+            self._handshakes.append(heard.handshakes)
 
     def _police(self, policy: Policy, start_ns: int) -> Policing:
         self.sites = Sites(policy)
@@ -200,6 +207,8 @@ def _case(inputs: Inputs, pipeline: Pipeline, steps: Sequence[Step]) -> Case:
         incidents=pipeline.incidents.all(),
         weird={name: int(count) for name, count in zip(WEIRDS, weird, strict=True)},
         off_window_payload_bytes={str(site): int(volume) for site, volume in off.items()},
+        swarm_peers=pipeline.ledger.peers(),
+        swarm_edges=pipeline.ledger.edges(),
     )
 
 
