@@ -136,7 +136,7 @@ def demo(
 
 
 @app.command()
-def watch(  # noqa: PLR0913, PLR0917 - the command line's options
+def watch(
     policy: _Policy = None,
     rules: _Rules = None,
     interface: Annotated[
@@ -175,8 +175,8 @@ def watch(  # noqa: PLR0913, PLR0917 - the command line's options
 ) -> None:
     """Watch traffic as it happens, and serve /metrics, /-/healthy and /-/ready.
 
-    Examples:
-
+    Examples
+    --------
         swarmtap watch -i eth1 -p policy.yaml --state /var/lib/swarmtap --eve /var/log/swarmtap/eve.json
 
         swarmtap watch --replay office-week.pcap --speed 3600 -p policy.yaml
@@ -323,7 +323,8 @@ def main() -> None:
         sys.stderr.flush()
     except BrokenPipeError:
         pass  # whoever read our output has gone
-    # Everything is written and closed. Taking the interpreter and its libraries apart would cost as much as a small job.
+    # Everything is written and closed. Taking the interpreter and its libraries apart would cost as much as a small
+    # job.
     os._exit(code)
 
 

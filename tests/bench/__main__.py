@@ -149,9 +149,11 @@ def main() -> None:
     lines = [
         "# Benchmarks",
         "",
-        "Whole processes, files in the page cache, output to nowhere; the median of "
-        f"{options.runs} runs taken in turn. The last column is swarmtap's wall time divided by the row's: "
-        "below 1, swarmtap is faster. Absolute seconds are this machine's; quote ratios.",
+        (
+            "Whole processes, files in the page cache, output to nowhere; the median of "
+            f"{options.runs} runs taken in turn. The last column is swarmtap's wall time divided by the row's: "
+            "below 1, swarmtap is faster. Absolute seconds are this machine's; quote ratios."
+        ),
         "",
         "Made with `make bench` (inputs are made by `tests/bench/inputs.py`).",
         "",
