@@ -1,49 +1,70 @@
 """Runs the string with a moving clock: packets in, windows closed as time passes, numbers and incidents out.
 
-Fed from captures, packet time is the clock, and moves on through silence as fast as the replay is asked to.
+Fed from interfaces, time is the wall clock's and goes on while the port is silent. Fed from captures, packet time is
+the clock, and moves on through silence as fast as the replay is asked to. Everything else is the same.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sensor import serve, status, words
-from sensor.errors import Exit
+from sensor import privileges, serve, status, words
+from sensor.errors import Exit, Mistake, OperatorError
 from sensor.inputs import Inputs, Options
+from sensor.live import Live
+from sensor.notify import Notifier
 from sensor.order import Ordered
+from sensor.outlets import OutletOptions, Outlets
 from sensor.pipeline import Pipeline, Step
 from sensor.schedule import NEVER_NS
-from sensor.schema import WEIRDS, Incident
+from sensor.schema import WEIRDS
+from sensor.screen import Screen, View
 from sensor.sinks.metrics import Capture, Delivery, Tallies, registry
+from sensor.sources.ring import RingFacts, RingOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from types import FrameType
+    from collections.abc import Callable, Iterator, Sequence
 
     from sensor.policy import Policy
     from sensor.rules.ruleset import RuleSet
     from sensor.schedule import SiteState
+    from sensor.schema import Incident
 
-_SOURCE: Final = "replay"
+    Load = Callable[[], tuple[Policy, RuleSet]]
+
+_REPLAY: Final = "replay"
 _TERMINAL: Final = "terminal"
 _TICK_S: Final = 0.25
-_OPEN_STATES: Final = ("open", "ongoing")
+_LOOK_MS: Final = 100
+_STATISTICS_S: Final = 60.0
+_SECOND_NS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class WatchOptions:
-    """Where to serve, how fast to replay (0: as fast as it goes), how long to serve on after the end."""
+    """What to watch, where to serve, whom to tell, whom to become.
 
+    Either interfaces or captures; captures are replayed at a speed (0: as fast as it goes), and served on for a while
+    after their end.
+    """
+
+    interfaces: tuple[str, ...] = ()
+    captures: tuple[str, ...] = ()
     listen: str = "127.0.0.1:9768"
     speed: float = 1.0
     linger_s: float = 0.0
+    user: str = ""
+    ring: RingOptions = field(default_factory=RingOptions)
+    outlets: OutletOptions = field(default_factory=OutletOptions)
 
 
 class Clock:
@@ -63,28 +84,48 @@ class Clock:
 
 
 class Watch:
-    """One run of the sensor: the pipeline, its tallies, and what is told to whom."""
+    """One run of the sensor: the pipeline, its tallies, and what is told to whom.
 
-    def __init__(self, policy: Policy, ruleset: RuleSet, out: TextIO) -> None:
-        self._policy, self._ruleset, self._out = policy, ruleset, out
+    Parameters
+    ----------
+    load
+        Reads policy and rules; called again at a reload.
+    outlets, screen, notifier
+        Who is told.
+    interfaces
+        Names of what is captured.
+    """
+
+    def __init__(
+        self, load: Load, outlets: Outlets, screen: Screen, notifier: Notifier, interfaces: tuple[str, ...]
+    ) -> None:
+        self._load = load
+        self._policy, self._ruleset = load()
+        self._outlets, self._screen, self._notifier = outlets, screen, notifier
         self._options = Options()
+        self._window_ns = self._options.flows.window_s * _SECOND_NS
         self._pipeline: Pipeline | None = None
-        self._told: dict[str, str] = {}
-        self._stop = False
-        self._seen = Capture(up=True)
-        self._active: Counter[tuple[str, str]] = Counter()
-        self._incidents: dict[str, Incident] = {}
+        self._stop = self._reload = False
+        self._seen = dict.fromkeys(interfaces, Capture(up=True))
         self._lines = 0
+        self._advanced_ns = 0
         self._judged_ns: int | None = None
-        self._zones = {site.name: site.timezone for site in policy.sites}
+        self._told_statistics = 0.0
+        self._rate = (time.monotonic(), 0, 0.0)
+        self._lost = (0, 0)
         self._states: tuple[SiteState, ...] = ()
-        levels = {rule.name: rule.level for rule in ruleset.rules}
-        self.tallies = Tallies(policy, levels, interfaces=(_SOURCE,), sinks=(_TERMINAL,))
+        self._open: tuple[Incident, ...] = ()
+        self._notices: list[str] = []
+        self.tallies = Tallies(self._policy, self._levels(), interfaces=interfaces, sinks=(_TERMINAL, *outlets.names))
         self.tallies.reloaded(success=True, at_ns=time.time_ns())
 
     def stop(self, *_: object) -> None:
         """Ask the run to end; what has come is still judged."""
         self._stop = True
+
+    def reload(self, *_: object) -> None:
+        """Ask for policy and rules to be read again, and for files to be opened anew."""
+        self._reload = True
 
     @property
     def is_stopping(self) -> bool:
@@ -97,18 +138,44 @@ class Watch:
         return self._pipeline is not None
 
     def status(self) -> dict[str, Any]:
-        """Return the state for `/status`."""
+        """Return the state for `/status`; called from another thread."""
+        zones = {site.name: site.timezone for site in self._policy.sites}
+        states = Counter(incident.state for incident in self._open)
         return {
-            "packets": self._seen.packets,
+            "packets": sum(seen.packets for seen in self._seen.values()),
             "flows": self._pipeline.flows.living if self._pipeline else 0,
-            "incidents": {
-                state: sum(1 for incident in self._incidents.values() if incident.state == state)
-                for state in (*_OPEN_STATES, "closed")
-            },
+            "incidents": {state: states[state] for state in ("open", "ongoing")}
+            | {"closed": len(self._outlets.closed)},
             "judged_until": status.instant(self._judged_ns),
-            "open_incidents": status.incidents(tuple(self._incidents.values()), self._zones),
+            "open_incidents": status.incidents(self._open, zones),
             "sites": status.sites(self._states),
+            "notices": self._notices[-20:],
         }
+
+    def notice(self, line: str) -> None:
+        """Say something about the sensor itself; from any thread."""
+        self._notices = [*self._notices[-99:], line]
+        self._screen.notice(line)
+
+    def follow(self, live: Live) -> None:
+        """Follow interfaces until `stop`."""
+        pipeline = self._started(live.clock.now_ns())
+        ticked = 0.0
+        while not self._stop:
+            parts, until_ns = live.look(_LOOK_MS)
+            for part in parts:
+                pipeline.push(part)
+            now = time.monotonic()
+            if now - ticked >= _TICK_S:
+                ticked = now
+                self._look_at(live, until_ns)
+                self._tick(until_ns)
+            elif pipeline.is_due:
+                self._judge(pipeline.advance(until_ns))
+        for part in live.rest():
+            pipeline.push(part)
+        self._look_at(live, live.clock.now_ns())
+        self._judge(pipeline.advance(None))
 
     def replay(self, names: Sequence[str], speed: float) -> None:
         """Follow captures at a speed, until their end or `stop`."""
@@ -118,20 +185,19 @@ class Watch:
         for portion in inputs.portions():
             for part in self._slices(portion.ordered):
                 first_ns = int(part.packets["ts_ns"][0])
-                if self._pipeline is None:
-                    self._pipeline = Pipeline(self._policy, self._ruleset, self._options, first_ns)
+                pipeline = self._started(first_ns)
+                if clock is None:
                     clock = Clock(first_ns, speed)
                     self._tick(first_ns)
-                assert clock is not None
                 while not self._stop and (wait := clock.wait_s(first_ns)) > 0:
                     time.sleep(min(wait, _TICK_S))
                     self._tick(min(clock.now_ns(), first_ns))
                     last_tick = time.monotonic()
                 if self._stop:
                     break
-                self._pipeline.push(part)
+                pipeline.push(part)
                 self._count(part)
-                if self._pipeline.is_due or time.monotonic() - last_tick > _TICK_S:
+                if pipeline.is_due or time.monotonic() - last_tick > _TICK_S:
                     self._tick(int(part.packets["ts_ns"][-1]))
                     last_tick = time.monotonic()
             if self._stop:
@@ -141,87 +207,249 @@ class Watch:
         if self._pipeline is not None:
             self._judge(self._pipeline.advance(None))
 
+    def _started(self, start_ns: int) -> Pipeline:
+        """Return the pipeline; at the first call make it, and take up what an earlier run left open."""
+        if self._pipeline is None:
+            self._pipeline = Pipeline(self._policy, self._ruleset, self._options, start_ns)
+            self._pipeline.incidents.resume(self._outlets.living.values())
+            self._note_open()
+        return self._pipeline
+
     def _slices(self, ordered: Ordered) -> Iterator[Ordered]:
         """Cut packets at the edges of windows, so that time can pass between them."""
-        window_ns = self._options.flows.window_s * 1_000_000_000
-        windows = ordered.packets["ts_ns"] // window_ns
+        windows = ordered.packets["ts_ns"] // self._window_ns
         edges = np.flatnonzero(windows[1:] != windows[:-1]) + 1
         for start, end in zip([0, *edges], [*edges, len(windows)], strict=True):
             yield Ordered(ordered.packets[start:end], ordered.data)
 
     def _tick(self, now_ns: int) -> None:
         """Let time pass up to `now_ns`: close windows, judge them, and move every gauge."""
-        assert self._pipeline is not None
+        pipeline = self._started(now_ns)
+        if self._reload:
+            self._reload = False
+            self._read_again(pipeline)
         # A packet of this very instant may still come.
-        self._judge(self._pipeline.advance(now_ns))
-        self._states = tuple(self._pipeline.schedules.states(now_ns))
+        if now_ns // self._window_ns != self._advanced_ns // self._window_ns or pipeline.is_due:
+            self._judge(pipeline.advance(now_ns))
+        self._advanced_ns = max(self._advanced_ns, now_ns)
+        self._states = tuple(pipeline.schedules.states(now_ns))
         for state in self._states:
             changes = None if state.next_ns == NEVER_NS else state.next_ns
             is_open = state.schedule in ("open", "allowed")
             self.tallies.set_schedule(state.site, is_open=is_open, next_change_ns=changes)
+        for interface, seen in self._seen.items():
+            self.tallies.set_capture(interface, seen)
+        self.tallies.set_sink(_TERMINAL, Delivery(deliveries=self._lines, drops=self._screen.lost))
+        for sink, done in self._outlets.counts().items():
+            self.tallies.set_sink(sink, done)
+        now = time.monotonic()
+        if now - self._told_statistics >= _STATISTICS_S:
+            self._told_statistics = now
+            self._outlets.tell_statistics(now_ns, self._statistics(pipeline))
+        headline = self._headline(pipeline)
+        self._screen.show(self._view(headline))
+        self._notifier.alive(headline)
 
     def _judge(self, step: Step) -> None:
-        assert self._pipeline is not None
-        flows = self._pipeline.flows
+        pipeline = self._started(step.until_ns)
+        flows = pipeline.flows
         self.tallies.add(step.judged.activity, step.judged.flows, step.findings)
         self.tallies.set_flow_table(
             entries=flows.living, capacity=self._options.flows.capacity, evictions=flows.evicted
         )
-        weird = self._pipeline.weird + self._pipeline.messages.weird
+        weird = pipeline.weird + pipeline.messages.weird
         self.tallies.set_weird({name: int(count) for name, count in zip(WEIRDS, weird, strict=True)})
         self.tallies.set_judged(step.until_ns)
         self._judged_ns = step.until_ns
-        self.tallies.set_capture(_SOURCE, self._seen)
-        for incident in step.changed:
-            self._incidents[incident.id] = incident
-            self._tell(incident)
+        for parcel in self._outlets.tell(step):
+            self._tell(parcel.incident)
         if step.changed:
-            open_now = (i for i in self._incidents.values() if i.state in _OPEN_STATES)
-            self.tallies.set_incidents(Counter((incident.site, incident.level) for incident in open_now))
+            self._note_open()
+
+    def _note_open(self) -> None:
+        self._open = tuple(self._outlets.living.values())
+        self.tallies.set_incidents(Counter((incident.site, incident.level) for incident in self._open))
 
     def _tell(self, incident: Incident) -> None:
         """Print an incident when it opens and when it closes, not while it goes on."""
-        before = self._told.get(incident.id)
-        if before is None or (incident.state == "closed" and before != "closed"):
-            word = "closed" if incident.state == "closed" and before is not None else "opened"
-            zone = next((site.timezone for site in self._policy.sites if site.name == incident.site), "UTC")
-            line = f"{word} {incident.level} {incident.id}: {incident.title}; {words.when(incident, zone)}; {incident.reason}"
-            self._out.write(words.visible(line) + "\n")
-            self._out.flush()
-            self._lines += 1
-            self.tallies.set_sink(_TERMINAL, Delivery(deliveries=self._lines))
-        self._told[incident.id] = incident.state
+        word = "closed" if incident.state == "closed" else "opened"
+        zone = next((site.timezone for site in self._policy.sites if site.name == incident.site), "UTC")
+        when = words.when(incident, zone)
+        self._screen.tell(f"{word} {incident.level} {incident.id}: {incident.title}; {when}; {incident.reason}")
+        self._lines += 1
 
     def _count(self, part: Ordered) -> None:
-        self._seen = Capture(
-            packets=self._seen.packets + len(part.packets),
-            bytes=self._seen.bytes + int(part.packets["wire_bytes"].sum(dtype=np.int64)),
+        seen = self._seen[_REPLAY]
+        self._seen[_REPLAY] = Capture(
+            packets=seen.packets + len(part.packets),
+            bytes=seen.bytes + int(part.packets["wire_bytes"].sum(dtype=np.int64)),
             last_packet_ns=int(part.packets["ts_ns"][-1]),
             up=True,
         )
 
+    def _look_at(self, live: Live, until_ns: int) -> None:
+        """Take down what the interfaces have seen, lost and said."""
+        found = live.facts()
+        now_ns = live.clock.now_ns()
+        for interface, facts in found.items():
+            self._seen[interface] = Capture(
+                packets=facts.packets,
+                bytes=facts.bytes,
+                kernel_drops=facts.drops,
+                ring_freezes=facts.freezes,
+                ring_utilization_ratio=facts.utilization,
+                lag_s=max(0, now_ns - until_ns) / 1e9,
+                last_packet_ns=facts.last_packet_ns or None,
+                up=facts.is_up,
+            )
+        self._weigh_loss(found)
+        for line in live.notices:
+            self.notice(line)
+        live.notices.clear()
 
-def watch(names: Sequence[str], policy: Policy, ruleset: RuleSet, options: WatchOptions) -> int:
-    """Serve and replay until the captures end, or a signal.
+    def _weigh_loss(self, found: dict[str, RingFacts]) -> None:
+        """Let what the kernel dropped since the last window lower the confidence of what is found."""
+        received = sum(facts.received for facts in found.values())
+        drops = sum(facts.drops for facts in found.values())
+        new, lost = received - self._lost[0], drops - self._lost[1]
+        if self._pipeline is not None and new > 0:
+            self._pipeline.loss = lost / new
+        if lost > 0:
+            self.notice(
+                f"the kernel dropped {words.count(lost, 'packet')} of {new:,}: what was not seen cannot be told"
+            )
+        self._lost = (received, drops)
+
+    def _read_again(self, pipeline: Pipeline) -> None:
+        """Take up policy and rules as they are now; if they cannot be read, go on with what there is."""
+        self._notifier.reloading()
+        self._outlets.reopen()
+        try:
+            policy, ruleset = self._load()
+        except OperatorError as error:
+            for mistake in error.mistakes:
+                self.notice(f"reload refused: {mistake}")
+            self.tallies.reloaded(success=False, at_ns=time.time_ns())
+        else:
+            self._policy, self._ruleset = policy, ruleset
+            pipeline.adopt(policy, ruleset)
+            self.tallies.adopt(policy, self._levels())
+            self.tallies.reloaded(success=True, at_ns=time.time_ns())
+            self.notice(
+                f"reloaded: {words.count(len(policy.sites), 'site')}, {words.count(len(ruleset.rules), 'rule')}"
+            )
+        self._notifier.ready(self._headline(pipeline))
+
+    def _levels(self) -> dict[str, str]:
+        return {rule.name: rule.level for rule in self._ruleset.rules}
+
+    def _statistics(self, pipeline: Pipeline) -> dict[str, Any]:
+        packets = sum(seen.packets for seen in self._seen.values())
+        return {
+            "capture": {
+                "kernel_packets": packets + sum(seen.kernel_drops for seen in self._seen.values()),
+                "kernel_drops": sum(seen.kernel_drops for seen in self._seen.values()),
+            },
+            "decoder": {
+                "pkts": packets,
+                "bytes": sum(seen.bytes for seen in self._seen.values()),
+                "tcp": pipeline.packets,
+            },
+            "flow": {"active": pipeline.flows.living},
+            "detect": {"alert": self._lines},
+        }
+
+    def _headline(self, pipeline: Pipeline) -> str:
+        """Return what the sensor is doing, in one line."""
+        packets = sum(seen.packets for seen in self._seen.values())
+        drops = sum(seen.kernel_drops for seen in self._seen.values())
+        at, before, rate = self._rate
+        now = time.monotonic()
+        if now - at >= 1.0:
+            rate = (packets - before) / (now - at)
+            self._rate = (now, packets, rate)
+        down = [interface for interface, seen in self._seen.items() if not seen.up]
+        parts = [
+            ", ".join(self._seen),
+            f"{rate:,.0f} packets/s on the port",
+            words.count(pipeline.flows.living, "flow"),
+            words.count(len(self._open), "open incident"),
+            f"{drops:,} dropped",
+            *(f"{interface} is down" for interface in down),
+        ]
+        return " · ".join(parts)
+
+    def _view(self, headline: str) -> View:
+        zones = {site.name: site.timezone for site in self._policy.sites}
+        worst = words.worst_first(self._open)
+        return View(
+            headline=headline,
+            incidents=tuple(
+                (each.level, f"{each.title}: {words.subject(each)}", words.when(each, zones.get(each.site, "UTC")))
+                for each in worst[:10]
+            ),
+            sites=tuple(
+                (
+                    str(told["site"]),
+                    str(told["schedule"]),
+                    f"until {told['next_change']}" if told["next_change"] else "",
+                )
+                for told in status.sites(self._states)
+            ),
+        )
+
+
+def watch(load: Load, options: WatchOptions) -> int:
+    """Serve, and follow interfaces until a signal, or captures until their end.
 
     Raises
     ------
     OperatorError
-        If the address cannot be listened on, or no capture can be read.
+        If the address cannot be listened on, an interface or capture cannot be read, or a sink makes no sense.
     """
-    run = Watch(policy, ruleset, sys.stdout)
-
-    def on_signal(_: int, __: FrameType | None) -> None:
-        run.stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
-    answers = serve.Answers(registry(run.tallies), lambda: run.is_ready, run.status)
-    with serve.Server(serve.listen(options.listen), answers) as server:
-        sys.stderr.write(f"swarmtap: serving {server.url}/metrics\n")
-        sys.stderr.flush()
-        run.replay(names, options.speed)
-        end = time.monotonic() + options.linger_s
-        while not run.is_stopping and time.monotonic() < end:
-            time.sleep(min(_TICK_S, max(0.0, end - time.monotonic())))
+    names = options.interfaces or (_REPLAY,)
+    notifier = Notifier.of_service()
+    with ExitStack() as stack:
+        screen = stack.enter_context(Screen(sys.stdout, sys.stderr))
+        said: list[Callable[[str], None]] = [screen.notice]
+        outlets = Outlets(options.outlets, lambda line: said[-1](line))  # noqa: PLW0108 - the last one, when it is called
+        run = Watch(load, outlets, screen, notifier, names)
+        said.append(run.notice)
+        live = _opened(stack, options, outlets, run) if options.interfaces else None
+        if live is None:
+            outlets.prepare(None)
+        stack.enter_context(outlets)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, run.stop)
+        signal.signal(signal.SIGHUP, run.reload)
+        answers = serve.Answers(registry(run.tallies), lambda: run.is_ready, run.status)
+        server = stack.enter_context(serve.Server(serve.listen(options.listen), answers))
+        run.notice(f"serving {server.url}/metrics")
+        notifier.ready("watching " + ", ".join(names))
+        if live is not None:
+            run.follow(live)
+        else:
+            run.replay(options.captures, options.speed)
+            end = time.monotonic() + options.linger_s
+            while not run.is_stopping and time.monotonic() < end:
+                time.sleep(min(_TICK_S, max(0.0, end - time.monotonic())))
+        notifier.stopping()
     return Exit.DONE
+
+
+def _opened(stack: ExitStack, options: WatchOptions, outlets: Outlets, run: Watch) -> Live:
+    """Open what needs privileges, and give them up before anything else begins."""
+    import sensor.rules.load  # noqa: F401 - a reload needs it, and may not be able to read our own files by then
+
+    who = privileges.person(options.user) if os.geteuid() == 0 else None
+    horizon_ns = Options().reorder_ms * 1_000_000
+    live = stack.enter_context(Live(options.interfaces, options.ring, horizon_ns))
+    outlets.prepare(who)
+    try:
+        privileges.drop(who)
+    except OSError as error:
+        right = "start it as an ordinary user that has CAP_NET_RAW only"
+        raise OperatorError(Mistake("privileges", f"cannot be given up ({error.strerror})", right)) from error
+    name = who.name if who is not None else "the user it was started by"
+    run.notice(f"watching {', '.join(options.interfaces)} as {name}, without privileges")
+    return live

@@ -1,0 +1,134 @@
+"""Gives up every privilege once the interfaces are open: another user, no capability, and no way to get one back.
+
+What is still needed afterwards needs no privilege: reading the ring, sockets to sinks, files of the sensor's own user.
+
+References
+----------
+capabilities(7), prctl(2), seccomp(2); <linux/capability.h>, <linux/seccomp.h>, <linux/audit.h>.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import pwd
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sensor.errors import Mistake, OperatorError
+
+_PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 24, 38, 47
+_AMBIENT_CLEAR_ALL: Final = 4
+_CAPABILITY_VERSION_3: Final = 0x20080522
+_LAST_CAPABILITY: Final = 63
+_FALLBACK: Final = "nobody"
+_PREFERRED: Final = "swarmtap"
+
+_SET_MODE_FILTER, _TSYNC = 1, 1
+_RET_ALLOW, _RET_EPERM = 0x7FFF0000, 0x00050000 | errno.EPERM
+_OTHER_ABI: Final = 0x40000000  # calls of x32, which would pass by their other numbers
+# By machine: AUDIT_ARCH, the number of seccomp, and what a sensor never does: other programs, tracing, mounting,
+# modules, kexec, bpf, key rings, other namespaces, the clock.
+_MACHINES: Final = {
+    "x86_64": (
+        0xC000003E,
+        317,
+        (59, 322, 101, 165, 166, 155, 175, 313, 176, 246, 320, 321, 248, 249, 250, 272, 308, 164, 227, 310, 311, 169),
+    ),
+    "aarch64": (
+        0xC00000B7,
+        277,
+        (221, 281, 117, 40, 39, 41, 105, 273, 106, 104, 294, 280, 217, 218, 219, 97, 268, 170, 112, 270, 271, 142),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Whom to become."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def person(name: str) -> Person:
+    """Return the user to become; without a name `swarmtap`, or `nobody` if there is none.
+
+    Raises
+    ------
+    OperatorError
+        If there is no such user, or it is root.
+    """
+    for wish in (name,) if name else (_PREFERRED, _FALLBACK):
+        try:
+            found = pwd.getpwuid(int(wish)) if wish.isdigit() else pwd.getpwnam(wish)
+        except KeyError:
+            continue
+        if found.pw_uid == 0:
+            raise OperatorError(Mistake("--user", f'"{wish}" is root', "name a user without privileges"))
+        return Person(found.pw_name, found.pw_uid, found.pw_gid)
+    raise OperatorError(Mistake("--user", f'there is no user "{name or _FALLBACK}"', "name one that exists"))
+
+
+def drop(who: Person | None) -> None:
+    """Become somebody (None: stay who we are) without any capability, for good, in every thread.
+
+    Raises
+    ------
+    OSError
+        If the kernel refuses; nothing may be watched then.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if who is not None and os.geteuid() == 0:
+        for capability in range(_LAST_CAPABILITY + 1):
+            # Beyond the last one the kernel knows, or in a container without it, there is nothing to drop.
+            libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+        os.setgroups([])
+        os.setresgid(who.gid, who.gid, who.gid)
+        os.setresuid(who.uid, who.uid, who.uid)
+    _check(libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    _check(libc.prctl(_PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL, 0, 0, 0))
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    _check(libc.capset(header, bytes(24)))
+    _forbid(libc)
+
+
+def status(pid: int | str = "self") -> dict[str, str]:
+    """Return what /proc says of a process.
+
+    Raises
+    ------
+    OSError
+        If there is no such process.
+    """
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def _forbid(libc: ctypes.CDLL) -> None:
+    """Forbid what a sensor never does; it also gives `no_new_privs` to threads that were there before."""
+    machine = _MACHINES.get(platform.machine())
+    if machine is None:
+        return
+    audit, number, calls = machine
+    code = [(0x20, 0, 0, 4), (0x15, 1, 0, audit), (0x06, 0, 0, _RET_EPERM), (0x20, 0, 0, 0)]
+    code += [(0x35, len(calls) + 1, 0, _OTHER_ABI)]
+    code += [(0x15, len(calls) - at, 0, call) for at, call in enumerate(calls)]
+    code += [(0x06, 0, 0, _RET_ALLOW), (0x06, 0, 0, _RET_EPERM)]
+    held = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *each) for each in code))
+    program = struct.pack("@HP", len(code), ctypes.addressof(held))
+    result = libc.syscall(number, _SET_MODE_FILTER, _TSYNC, program)
+    # A kernel without seccomp has nothing to forbid with; everything else is in place.
+    if result != 0 and ctypes.get_errno() not in (errno.ENOSYS, errno.EINVAL):
+        _check(-1)
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
