@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from sensor import incidents
-from sensor.outfile import outfile
+from sensor.outfile import outfile, outfolder
 from sensor.proofs import Proofs
 from sensor.schedule import Schedules
 from sensor.schema import SwarmEdgeFrame, SwarmFrame
@@ -41,7 +41,7 @@ def write(case: Case, folder: Path, command: Sequence[str], run_at: str) -> None
     OperatorError
         If the folder cannot be written to, or is full.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    outfolder(folder)
     for old in folder.glob("evidence/*.pcap*"):
         old.unlink()
     proofs = evidence.write(folder, case.incidents, Proofs(case).of)

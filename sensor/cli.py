@@ -86,6 +86,9 @@ def analyze(
     exit_code: _Level = None,
     since: _Since = None,
     until: _Until = None,
+    site: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only packets from or to this site.")] = None,
+    host: _Host = None,
+    flow: _Flow = None,
 ) -> None:
     """Take captures apart: summary on the terminal, and with -o a case folder.
 
@@ -98,10 +101,18 @@ def analyze(
         swarmtap analyze /captures/2026-06 -p policy.yaml --exit-code high
     """
     from sensor.inputs import Inputs, Options
+    from sensor.outfile import outfolder
     from sensor.sources.files import find
 
     level = _level(exit_code)
-    options = Options(hashes=out is not None, since_ns=_instant(since), until_ns=_instant(until))
+    if out is not None:
+        outfolder(out)
+    options = Options(
+        hashes=out is not None,
+        since_ns=_instant(since),
+        until_ns=_instant(until),
+        select=_selection(policy, flow, host, site),
+    )
     progress = _Progress()
     # Reading begins at once; what judges is imported meanwhile.
     inputs = Inputs(find(paths), options, progress).start()
@@ -390,6 +401,16 @@ def _tell(case: Case, out: Path | None, level: int | None) -> int:
     if level is not None and any(LEVELS.index(incident.level) >= level for incident in case.incidents):
         return Exit.FOUND
     return Exit.DAMAGED if any(read.damage for read in case.inputs) else Exit.DONE
+
+
+def _selection(policy: Path | None, flow: list[str] | None, host: list[str] | None, site: list[str] | None) -> Any:
+    """Return what chooses packets, or None for all of them."""
+    if not (flow or host or site):
+        return None
+    from sensor.selection import Selection
+    from sensor.settings import load_policy
+
+    return Selection(frozenset(flow or ()), tuple(host or ()), tuple(site or ()), load_policy(policy) if site else None)
 
 
 def _level(name: str | None) -> int | None:

@@ -42,6 +42,8 @@ class Options:
     hashes: bool = False
     since_ns: int | None = None
     until_ns: int | None = None
+    select: Callable[[Rows], Rows] | None = None
+    """Gives back the packets that were asked for; None: all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +185,13 @@ class Inputs:
         return ordered + [(0, name) for name, _ in wrong]
 
     def _chosen(self, packets: Rows) -> Rows:
-        """Keep what `since_ns` and `until_ns` select."""
+        """Keep what `since_ns`, `until_ns` and `select` choose."""
         since, until = self.options.since_ns, self.options.until_ns
         if since is not None:
             packets = packets[packets["ts_ns"] >= since]
         if until is not None:
             packets = packets[packets["ts_ns"] < until]
-        return packets
+        return packets if self.options.select is None else self.options.select(packets)
 
     def _report(self) -> None:
         if self._progress is not None:

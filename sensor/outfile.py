@@ -51,6 +51,20 @@ def outfile(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
 
 
+def outfolder(folder: Path) -> None:
+    """Make a folder, and see that it can be written to: before long work, not after it.
+
+    Raises
+    ------
+    OperatorError
+        If it cannot.
+    """
+    probe = folder / ".probe"
+    with outfile(probe):
+        pass
+    probe.unlink()
+
+
 def _mistake(path: Path, error: OSError) -> Mistake:
     read = f"cannot be written ({error.strerror or error})"
     if error.errno in _FULL:

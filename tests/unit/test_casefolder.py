@@ -1,0 +1,189 @@
+"""The same packets give the same case: in any time zone, on any day, in however many files of whatever format."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import json
+import lzma
+import os
+import random
+import resource
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT: Final = Path(__file__).parents[2]
+WEEK: Final = ROOT / "pcaps" / "office-week.pcap"
+COMPRESSED: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": lambda data: _arrow(data, "zstd"),
+    "lz4": lambda data: _arrow(data, "lz4"),
+}
+
+
+def _arrow(data: bytes, kind: str) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, kind) as stream:
+        stream.write(data)
+    return bytes(sink.getvalue())
+
+
+def analyze(*paths: Path, out: Path, zone: str = "UTC") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sensor", "analyze", *paths, "-p", ROOT / "pcaps" / "office.yaml", "-o", out]
+    return subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"TZ": zone}, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def digests(case: Path) -> dict[str, str]:
+    files = sorted(path for path in case.rglob("*") if path.is_file())
+    return {path.relative_to(case).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def told(case: Path, name: str, *without: str) -> dict[str, Any]:
+    return {key: value for key, value in json.loads((case / name).read_text()).items() if key not in without}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    case = tmp_path_factory.mktemp("whole") / "case"
+    done = analyze(WEEK, out=case)
+    assert done.returncode == 0, done.stderr
+    assert len(list(case.glob("evidence/*.pcap"))) > 10
+    return case
+
+
+def test_time_zone_and_day_do_not_show(whole: Path, tmp_path: Path) -> None:
+    done = analyze(WEEK, out=tmp_path / "case", zone="Asia/Kolkata")
+    assert done.returncode == 0, done.stderr
+    one, other = digests(whole), digests(tmp_path / "case")
+    assert one.pop("manifest.json") != other.pop("manifest.json")
+    assert one == other
+    # What was called and when is one key; nothing else may know.
+    assert told(whole, "manifest.json", "run") == told(tmp_path / "case", "manifest.json", "run")
+
+
+def test_two_hundred_files_of_five_formats_are_one_capture(whole: Path, tmp_path: Path) -> None:
+    raw = WEEK.read_bytes()
+    edges = [24]
+    while edges[-1] < len(raw):
+        edges.append(edges[-1] + 16 + int(struct.unpack_from("<I", raw, edges[-1] + 8)[0]))
+    parts = 200
+    names = list(range(parts))
+    random.Random(7).shuffle(names)  # noqa: S311 - an order, not a secret
+    (tmp_path / "parts").mkdir()
+    for at, name in enumerate(names):
+        first, last = (edges[part * (len(edges) - 1) // parts] for part in (at, at + 1))
+        kind = list(COMPRESSED)[at % len(COMPRESSED)]
+        part = raw[:24] + raw[first:last]
+        (tmp_path / "parts" / f"{name:03}.pcap.{kind}").write_bytes(COMPRESSED[kind](part))
+    done = analyze(tmp_path / "parts", out=tmp_path / "case", zone="America/Chicago")
+    assert done.returncode == 0, done.stderr
+    one, other = digests(whole), digests(tmp_path / "case")
+    for name in ("manifest.json", "summary.json"):
+        assert one.pop(name) != other.pop(name)
+    assert one == other
+    # How many inputs there were is a fact about inputs, and the only one that the summary tells.
+    assert told(whole, "summary.json", "inputs") == told(tmp_path / "case", "summary.json", "inputs")
+    inputs = ("run", "inputs", "evidence", "outputs")
+    assert told(whole, "manifest.json", *inputs) == told(tmp_path / "case", "manifest.json", *inputs)
+
+
+def test_evidence_is_bit_by_bit_what_was_captured(whole: Path) -> None:
+    raw = WEEK.read_bytes()
+    packets = set()
+    at = 24
+    ticks = 1 if raw[:4] == b"\x4d\x3c\xb2\xa1" else 1000
+    while at < len(raw):
+        seconds, fraction, size, wire = struct.unpack_from("<IIII", raw, at)
+        packets.add((seconds, fraction * ticks, wire, raw[at + 16 : at + 16 + size]))
+        at += 16 + size
+    for incident in json.loads((whole / "incidents.json").read_text()):
+        file = (whole / incident["evidence"][0]["file"]).read_bytes()
+        assert hashlib.sha256(file).hexdigest() == incident["evidence"][0]["sha256"]
+        starts, at = [], 24
+        while at < len(file):
+            seconds, fraction, size, wire = struct.unpack_from("<IIII", file, at)
+            assert (seconds, fraction, wire, file[at + 16 : at + 16 + size]) in packets
+            starts.append(at)
+            at += 16 + size
+        # A locator names a record by its number and by its offset: both must mean the same one.
+        assert all(starts[each["frame"] - 1] == each["offset"] for each in incident["evidence"])
+        assert len(starts) >= len({(each["frame"], each["offset"]) for each in incident["evidence"]})
+
+
+def test_older_evidence_does_not_stay(whole: Path, tmp_path: Path) -> None:
+    (tmp_path / "case" / "evidence").mkdir(parents=True)
+    (tmp_path / "case" / "evidence" / "old.pcap").write_bytes(b"old")
+    done = analyze(ROOT / "pcaps" / "off-window.pcap", out=tmp_path / "case")
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "case" / "evidence" / "old.pcap").exists()
+    assert digests(whole) != digests(tmp_path / "case")
+
+
+def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "case").write_text("a file where the folder should be")
+    done = analyze(ROOT / "pcaps" / "off-window.pcap", out=tmp_path / "case")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert str(tmp_path / "case") in done.stderr
+    assert done.stdout == ""  # before anything was read
+
+
+def test_full_disk_leaves_no_half_written_file(whole: Path, tmp_path: Path) -> None:
+    def small() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    command = [sys.executable, "-m", "sensor", "analyze", WEEK, "-p", ROOT / "pcaps" / "office.yaml"]
+    command += ["-o", tmp_path / "case"]
+    done = subprocess.run(command, preexec_fn=small, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "cannot be written (File too large); free some space there" in done.stderr
+    one, other = digests(whole), digests(tmp_path / "case")
+    assert set(other.items()) < set(one.items())
+    assert "manifest.json" not in other
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_used(tmp_path: Path) -> None:
+    raw = WEEK.read_bytes()
+    (tmp_path / "a.pcap").write_bytes(raw)
+    (tmp_path / "b.pcap.gz").write_bytes(gzip.compress(raw)[: len(raw) // 8])
+    (tmp_path / "c.zip").write_bytes(b"PK\x03\x04\x14\0\x09\0\x08\0" + bytes(100))
+    names = [tmp_path / name for name in ("a.pcap", "b.pcap.gz", "c.zip")]
+    done = analyze(*names, out=tmp_path / "case")
+    assert done.returncode == 3, done.stderr
+    damaged = told(tmp_path / "case", "summary.json")["damaged"]
+    assert set(damaged) == {str(names[1]), str(names[2])}
+    assert "a zip archive" in damaged[str(names[2])]
+    assert len(told(tmp_path / "case", "manifest.json")["inputs"]) == 3
+    only = analyze(names[2], out=tmp_path / "none")
+    assert (only.returncode, "a zip archive" in only.stderr) == (2, True)
+    assert not (tmp_path / "none" / "summary.json").exists()
+
+
+def test_selection_is_what_the_whole_says_of_it(whole: Path, tmp_path: Path) -> None:
+    flows = pd.read_parquet(whole / "flows.parquet")
+    name = flows["community_id"][flows["orig_ip"] == "10.1.20.99"].iloc[0]
+    for option, value, wanted in (
+        ("--host", "10.1.20.99", (flows["orig_ip"] == "10.1.20.99") | (flows["resp_ip"] == "10.1.20.99")),
+        ("--flow", name, flows["community_id"] == name),
+        ("--site", "cash-desks", (flows["orig_site"] == "cash-desks") | (flows["resp_site"] == "cash-desks")),
+    ):
+        done = analyze(WEEK, Path(option), Path(value), out=tmp_path / option)
+        assert done.returncode == 0, done.stderr
+        found = pd.read_parquet(tmp_path / option / "flows.parquet")
+        assert found["community_id"].tolist() == flows["community_id"][wanted].tolist()
