@@ -132,6 +132,135 @@ def walk_pcap(data, base, big, tick_ns, header, link_type, source, cursor, out_f
     return count
 
 
+# A cursor of a wide walk: where it is, where the next one began, how many frames it found, whether it is done.
+_AT, _LIMIT, _FOUND, _DONE = range(4)
+CURSORS = 8
+CURSOR_WORDS = 4 * CURSORS
+# A place is taken for the start of a record when so many records follow each other from it on,
+_CHAINED = 6
+# none of them further than this from the time where the walk began (a capture that rests longer is walked plainly).
+_SAME_TIME_S = 7200
+# How far a start is looked for.
+_SEARCHED = 131072
+
+
+@inline()
+def find_record(data, start, end, big, header, around_s):
+    """Find the first place from `start` on where a chain of plausible records begins; -1 if there is none near."""
+    for at in range(start, min(start + _SEARCHED, end)):
+        place = np.int64(at)
+        chained = 0
+        while chained < _CHAINED and place + header <= end:
+            seconds = u32(data, place, big)
+            if seconds < around_s - _SAME_TIME_S or seconds > around_s + _SAME_TIME_S:
+                break
+            captured = u32(data, place + 8, big)
+            wire = u32(data, place + 12, big)
+            if captured > wire or wire > MAX_CAPTURED or u32(data, place + 4, big) >= 1000000000:
+                break
+            place += header + captured
+            chained += 1
+        if chained == _CHAINED:
+            return np.int64(at)
+    return np.int64(-1)
+
+
+@kernel(READONLY_BYTES, INT64, INT64, BOOLEAN, INT64, INT64, INT64, INT64, INT64S, _FRAMES, _FRAMES, INT64S)
+def walk_pcap_wide(
+    data, base, span, big, tick_ns, header, link_type, source, cursor, out_frames, out_scratch, out_cursors
+):
+    """Walk about `span` bytes of pcap records with several cursors in turn; the result is that of `walk_pcap`.
+
+    A chain of records is a chain of cache misses: each header says where the next one is. Cursors that start at
+    plausible places further on wait for memory together. What a cursor found counts only if the one before it arrives
+    exactly at its start.
+
+    Parameters
+    ----------
+    data, base, big, tick_ns, header, link_type, source, cursor
+        As for `walk_pcap`; the record at the cursor must lie whole in `data`.
+    span : int
+        How many bytes to cover.
+    out_frames, out_scratch : Frames[F]
+        Equally long.
+    out_cursors : int64[CURSOR_WORDS]
+
+    Returns
+    -------
+    int
+        How many frames were written; 0 says nothing but that `walk_pcap` must look. cursor[STOP] is FULL.
+    """
+    size = np.int64(data.shape[0])
+    begin = cursor[POSITION]
+    share = out_frames.shape[0] // CURSORS
+    end = min(size, begin + span)
+    cursor[STOP] = FULL
+    if begin + header > size or end - begin < 65536 * CURSORS:
+        return 0
+    around_s = u32(data, begin, big)
+    used = 1
+    out_cursors[_AT] = begin
+    for each in range(1, CURSORS):
+        place = find_record(data, begin + (end - begin) // CURSORS * each, end, big, header, around_s)
+        if place < 0 or place <= out_cursors[4 * (used - 1) + _AT]:
+            break
+        out_cursors[4 * (used - 1) + _LIMIT] = place
+        out_cursors[4 * used + _AT] = place
+        used += 1
+    out_cursors[4 * (used - 1) + _LIMIT] = end
+    for each in range(used):
+        out_cursors[4 * each + _FOUND] = 0
+        out_cursors[4 * each + _DONE] = 0
+    # --- in turn, one record each
+    running = used
+    while running > 0:
+        for each in range(used):
+            word = 4 * each
+            if out_cursors[word + _DONE]:
+                continue
+            at = out_cursors[word + _AT]
+            found = out_cursors[word + _FOUND]
+            if at >= out_cursors[word + _LIMIT] or found >= share or at + header > size:
+                out_cursors[word + _DONE] = 1
+                running -= 1
+                continue
+            captured = u32(data, at + 8, big)
+            if captured > MAX_CAPTURED or at + header + captured > size:
+                out_cursors[word + _DONE] = 1
+                running -= 1
+                continue
+            frame = out_scratch[each * share + found]
+            frame.ts_ns = u32(data, at, big) * 1000000000 + u32(data, at + 4, big) * tick_ns
+            frame.at = at + header
+            frame.offset = base + at
+            frame.captured_bytes = captured
+            frame.wire_bytes = min(max(u32(data, at + 12, big), captured), 2147483647)
+            out_cursors[word + _FOUND] = found + 1
+            out_cursors[word + _AT] = at + header + captured
+    # --- one after the other, as far as each arrives where the next began
+    count = 0
+    number = cursor[NUMBER]
+    for each in range(used):
+        for step in range(out_cursors[4 * each + _FOUND]):
+            found_frame = out_scratch[each * share + step]
+            number += 1
+            frame = out_frames[count]
+            frame.ts_ns = found_frame.ts_ns
+            frame.at = found_frame.at
+            frame.offset = found_frame.offset
+            frame.number = number
+            frame.captured_bytes = found_frame.captured_bytes
+            frame.wire_bytes = found_frame.wire_bytes
+            frame.input = source
+            frame.link_type = link_type
+            count += 1
+        cursor[POSITION] = out_cursors[4 * each + _AT]
+        if out_cursors[4 * each + _AT] != out_cursors[4 * each + _LIMIT]:
+            break
+    cursor[NUMBER] = number
+    return count
+
+
 @kernel(READONLY_BYTES, INT64, BOOLEAN, _INTERFACES, INT64, INT64S, _FRAMES)
 def walk_pcapng(data, base, big, interfaces, source, cursor, out_frames):
     """Walk pcapng blocks from the cursor on, up to one that changes the section or its interfaces.

@@ -37,6 +37,7 @@ PCAP_MAGICS: Final = {
 }
 PCAP_HEADER_BYTES: Final = 24
 _LINK_TYPE_AT: Final = 20
+_WIDE_FROM_BYTES: Final = 64 * 1024 * 1024  # what is left of a capture; below, a plain walk is as fast
 
 PCAPNG_MAGIC: Final = b"\x0a\x0d\x0d\x0a"  # the same from both ends, so it can be read before the byte order is known
 _BIG_ENDIAN: Final = {b"\x1a\x2b\x3c\x4d": True, b"\x4d\x3c\x2b\x1a": False}
@@ -86,6 +87,9 @@ class Pcap:
         self._cursor = np.zeros(5, dtype=np.int64)
         self._started = False
         self._out = Frames.empty(room)
+        self._scratch = Frames.empty(0)
+        self._cursors = np.zeros(records.CURSOR_WORDS, dtype=np.int64)
+        self._record_bytes = 0
         self.format = "pcap" if self._tick_ns == _MICROSECOND_NS else "pcap (ns)"
         self.drops = 0
 
@@ -94,11 +98,36 @@ class Pcap:
         cursor, out = self._cursor, self._out
         cursor[records.POSITION] = start if self._started or start else PCAP_HEADER_BYTES
         self._started = True
-        count = records.walk_pcap(
-            data, base, self._big, self._tick_ns, self._header, self._link, self._source, cursor, out
-        )
+        count = self._walk_wide(data, base) if len(data) > _WIDE_FROM_BYTES else 0
+        if count == 0:
+            count = records.walk_pcap(
+                data, base, self._big, self._tick_ns, self._header, self._link, self._source, cursor, out
+            )
+        if count:
+            self._record_bytes = (int(cursor[records.POSITION]) - start) // count
         broken = "a record that cannot be (its captured length is impossible)"
         return out[:count], int(cursor[records.POSITION]), broken if cursor[records.STOP] == records.BAD_LENGTH else ""
+
+
+    def _walk_wide(self, data: Bytes, base: int) -> int:
+        """Walk with several cursors over as many bytes as the frames of one batch had so far; 0 if that cannot be."""
+        if len(self._scratch) != len(self._out):
+            self._scratch = Frames.empty(len(self._out))
+        span = len(self._out) * self._record_bytes // 2
+        return records.walk_pcap_wide(
+            data,
+            base,
+            span,
+            self._big,
+            self._tick_ns,
+            self._header,
+            self._link,
+            self._source,
+            self._cursor,
+            self._out,
+            self._scratch,
+            self._cursors,
+        )
 
 
 class Pcapng:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
@@ -30,6 +31,8 @@ COMPRESSIONS: Final = {
 _HEAD_BYTES: Final = 32  # enough for every magic and for a pcap's header
 # Of a stream that breaks, no more than this is lost; what was decompressed before is used.
 _PORTION_BYTES: Final = 64 * 1024
+_AHEAD: Final = 32 * 1024 * 1024  # of a mapped file, a whole number of pages
+_POPULATE_READ: Final = 22  # MADV_POPULATE_READ, which Python 3.11 does not name
 _BEHIND: Final = 64 * 1024 * 1024  # of a mapped file; older pages can be read again if a held packet needs them
 
 
@@ -46,6 +49,7 @@ class Contents:
     mapped: mmap.mmap | None = None
     stream: Any = None
     _forgotten: int = 0
+    _ready: int = 0
 
     def windows(self, step: int) -> Iterator[tuple[Bytes, bool]]:
         """Yield bytes, of a stream at most `step` at once, and whether they are all there are."""
@@ -68,12 +72,22 @@ class Contents:
             self.broken = f"a compressed stream that is broken ({error})"
         return room[:filled]
 
-    def forget(self, position: int) -> None:
-        """Give pages far behind the reader back: what is resident must not grow with the file."""
-        if self.mapped is not None and position - self._forgotten > 2 * _BEHIND:
+    def follow(self, position: int) -> None:
+        """Give pages far behind the reader back, and have those before it ready: a page at a time costs more.
+
+        What is resident must not grow with the file.
+        """
+        if self.mapped is None:
+            return
+        if position - self._forgotten > 2 * _BEHIND:
             until = (position - _BEHIND) // mmap.PAGESIZE * mmap.PAGESIZE
             self.mapped.madvise(mmap.MADV_DONTNEED, self._forgotten, until - self._forgotten)
             self._forgotten = until
+        while self._ready < min(position + _AHEAD // 2, len(self.mapped)):
+            step = min(_AHEAD, len(self.mapped) - self._ready)
+            with contextlib.suppress(OSError):  # a kernel before 5.14: pages come one by one
+                self.mapped.madvise(_POPULATE_READ, self._ready, step)
+            self._ready += step
 
 
 def contents(file: io.BufferedReader) -> Contents:

@@ -112,6 +112,7 @@ class Reader:
         chain = chains.chain(held.head, self.source, BATCH_FRAMES)
         facts.format = chain.format + (f" ({held.compression})" if held.compression else "")
         pending, base = b"", 0
+        held.follow(0)
         for window, whole in held.windows(STREAM_BYTES):
             facts.size_bytes = held.size_bytes
             joined = window if not pending else np.frombuffer(pending + window.tobytes(), dtype=np.uint8)
@@ -125,11 +126,11 @@ class Reader:
                     yield Batch(frames, data)
                 used, base = used + step, base + step
                 facts.position = base
-                held.forget(base)
+                held.follow(base)
                 if broken:
                     facts.damage = Damage(base, facts.packets, broken)
                     return
-                if len(frames) < BATCH_FRAMES:
+                if step == 0:
                     break
             pending = joined[used:].tobytes() if not whole or used < len(joined) else b""
             if len(pending) > records.MAX_BLOCK + STREAM_BYTES:
@@ -179,7 +180,9 @@ class Reader:
         facts.last_packet_ns = max(high, facts.last_packet_ns)
         facts.packets += len(frames)
         facts.bytes += int(frames["wire_bytes"].sum(dtype=np.int64))
-        facts.link_types.update(int(link) for link in np.unique(frames["link_type"]))
+        links = frames["link_type"]
+        if int(links[0]) not in facts.link_types or bool((links != links[0]).any()):
+            facts.link_types.update(int(link) for link in np.unique(links))
 
 
 def _refusal(name: str, held: Contents) -> Mistake | None:
