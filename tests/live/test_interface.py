@@ -1,0 +1,102 @@
+"""What the sensor sees on an interface is what `analyze` says of a recording of the same packets."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+
+from sensor import pipeline
+from sensor.rules.load import load
+from sensor.schema import FlowFrame
+from sensor.settings import load_policy
+from tests.builders import ethernet, ipv4, ipv6, pcap, tcp, vlan
+from tests.live.network import LIVE, PCAPS, ROOT, Network, Sensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = LIVE
+TOLD = ("id", "rule", "level", "site", "subject", "first_seen_ns", "last_seen_ns", "flows", "payload_bytes", "reason")
+"""What must not depend on whether the packets came from a wire or a file."""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that whoever the sensor becomes can read, unlike pytest's own."""
+    made = Path(tempfile.mkdtemp(prefix="swarmtap-live-"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def network(worker_id: str) -> Iterator[Network]:
+    with Network(f"swarmtap-if-{worker_id}") as made:
+        yield made
+
+
+def flows_of(spool: Path) -> pd.DataFrame:
+    parts = [pd.read_parquet(path, partitioning=None) for path in sorted((spool / "flows").rglob("*.parquet"))]
+    return in_order(pd.concat(parts, ignore_index=True))
+
+
+def in_order(flows: pd.DataFrame) -> pd.DataFrame:
+    plain = flows.astype({name: "str" for name in flows if isinstance(flows[name].dtype, pd.CategoricalDtype)})
+    return plain.sort_values(["start_ns", "community_id"], ignore_index=True)
+
+
+def kept(state: Path) -> list[dict[str, Any]]:
+    with sqlite3.connect(state / "incidents.sqlite") as store:
+        rows = [json.loads(record) for (record,) in store.execute("SELECT record FROM incident")]
+    return sorted(rows, key=lambda each: str(each["id"]))
+
+
+def odd_frames() -> list[bytes]:
+    """Frames that the samples have not: tags in every number, IPv6, tunnels; and frames that are not ours."""
+    frames = []
+    for at, tags in enumerate([(), (vlan(7),), (vlan(7, tpid=0x88A8), vlan(8)), (vlan(1), vlan(2), vlan(3))]):
+        segment = tcp(50000 + at, 7680, flags=2)
+        for packet in (
+            ipv4(f"10.1.3.{at}", "10.1.0.9", segment),
+            ipv6(f"2001:db8:1::{at + 1}", "2001:db8:1::99", segment),
+        ):
+            frames.append(ethernet(packet, vlans=tags, pad=True))
+        frames.append(ethernet(ipv4("10.1.0.7", "10.1.0.8", tcp(50000, 443, flags=2)), vlans=tags, pad=True))
+    inner = ethernet(ipv4("10.1.4.1", "10.1.4.2", tcp(50100, 7680, flags=2)), vlans=(vlan(9),))
+    erspan = b"\x10\0\x88\xbe\0\0\0\1" + bytes(8) + inner
+    frames.append(ethernet(ipv4("192.0.2.1", "192.0.2.2", erspan, proto=47, fix=False), vlans=(vlan(4),)))
+    return frames
+
+
+def test_the_wire_gives_what_a_recording_gives(network: Network, folder: Path) -> None:
+    extra = folder / "odd.pcap"
+    extra.write_bytes(pcap(odd_frames()))
+    recorded, spool, state = folder / "recorded.pcap", folder / "spool", folder / "state"
+    policy, rules = PCAPS / "office.yaml", ROOT / "rules"
+    options = ("-p", str(policy), "-r", str(rules), "--state", str(state), "--spool", str(spool))
+    with network.recording(recorded), Sensor(network, folder, *options) as sensor:
+        captures = [*sorted(PCAPS.glob("*.pcap")), extra]
+        sent = sum(network.send(capture) for capture in captures)
+        ours = sent - 4  # the frames to port 443
+        seen = sensor.await_metric('swarmtap_capture_packets_total{interface="vb"}', ours)
+        assert seen['swarmtap_capture_packets_total{interface="vb"}'] == ours
+        assert seen['swarmtap_capture_kernel_drops_total{interface="vb"}'] == 0
+        assert sensor.stop() == 0
+    case = pipeline.analyze([str(recorded)], load_policy(policy), load([rules]))
+    assert case.packets == sent
+    expected = in_order(case.flows[FlowFrame.names()])
+    pd.testing.assert_frame_equal(flows_of(spool), expected, check_dtype=False)
+    assert len(expected) > 500
+    assert {0, 1, 7, 4, 10, 90} <= set(expected["vlan"])
+    found = sorted(
+        ({name: getattr(each, name) for name in TOLD} for each in case.incidents), key=lambda each: str(each["id"])
+    )
+    assert [{name: each[name] for name in TOLD} for each in kept(state)] == found
+    assert len(found) > 5
