@@ -2,11 +2,14 @@
 
 What a packet row *is* stands here; the fast lane gives the same rows, and the tests hold both against each other.
 
-**Which frames.** TCP over IPv4 or IPv6 over: Ethernet (II, or LLC/SNAP), Linux cooked v1 and v2, raw IP, BSD null and
-loop in either byte order, PPP; below at most 8 VLAN tags (802.1Q, 802.1ad, 0x9100), MPLS labels, a PPPoE session, and
-Cisco's SGT and VN tags; IPv6 behind hop-by-hop, routing, destination, authentication and fragment headers. At most 4
-tunnels are opened on the way: IP in IP, MPLS in IP, GRE, and ERSPAN (what a switch mirrors to a far sensor); the row is
-the innermost packet. The quoted packet in an ICMP error is not a packet. Everything else is silently not ours.
+**Which frames.** TCP over IPv4 or IPv6 over the link types of `_LINKS`; below at most 8 VLAN tags (802.1Q, 802.1ad,
+0x9100), MPLS labels, a PPPoE session, and Cisco's SGT and VN tags; IPv6 behind hop-by-hop, routing, destination,
+authentication and fragment headers. The quoted packet in an ICMP error is not a packet. Everything else is silently
+not ours. docs/links.md lists all that is read.
+
+**Tunnels.** At most 4 are opened on the way: IP in IP, MPLS in IP, GRE, ERSPAN (what a switch mirrors to a far sensor),
+and in UDP, by either port: VXLAN, GENEVE, GTP-U, Teredo, AYIYA, MPLS and GRE. The row is the innermost packet; `tunnel`
+names the outermost tunnel. One frame gives one row: of aggregated 802.11 frames (A-MSDU) the first counts.
 
 **Lengths** come from the IP header; what follows in the frame is padding. A total length of 0 (IPv6: payload length 0)
 means segmentation offload: `tso_length`, and the frame's length on the wire is used. A length beyond the frame on the
@@ -46,7 +49,7 @@ from dpkt.sll2 import SLL2
 from dpkt.tcp import TCP
 
 from sensor import wire
-from sensor.schema import WEIRD_BIT, Bytes, Packets, Rows
+from sensor.schema import TUNNELS, WEIRD_BIT, Bytes, Packets, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +66,7 @@ _BRIDGED: Final = 0x6558  # RFC 7637: an Ethernet frame inside GRE
 _NEXT_AT: Final = {_BRIDGED: 12, 0x8909: 6, 0x8926: 4}
 _ERSPAN_2: Final = 0x88BE  # draft-foschiano-erspan-03, types I and II
 _ERSPAN_3: Final = 0x22EB
+_LLC: Final = 0  # a length where an EtherType could be: an LLC header follows
 _LENGTH_MAX: Final = 1500  # IEEE 802.3: up to here the type field is a length
 _SNAP: Final = b"\xaa\xaa\x03\x00\x00\x00"  # RFC 1042
 _PPP_TYPES: Final = {
@@ -76,8 +80,18 @@ _AF_INET6: Final = (10, 23, 24, 28, 30)  # Linux, Windows, NetBSD and OpenBSD, F
 _HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION = 0, 43, 44, 51, 60  # RFC 8200, RFC 4302
 _EXTENSIONS: Final = (_HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION)
 _GRE: Final = 47  # RFC 2784
+_UDP: Final = 17
 _INSIDE_IP: Final = {4: wire.ETHERTYPE_IPV4, 41: wire.ETHERTYPE_IPV6, 137: 0x8847}  # RFC 2003, RFC 4213, RFC 4023
-_FOLLOWED: Final = (wire.IPPROTO_TCP, _AUTHENTICATION, _GRE, *_INSIDE_IP)
+_FOLLOWED: Final = (wire.IPPROTO_TCP, _UDP, _AUTHENTICATION, _GRE, *_INSIDE_IP)
+_SHORT_TAG: Final = 12  # behind the two addresses of an Ethernet header
+_ARCNET_IP: Final = {240: 0, 212: 3}  # RFC 1051; RFC 1201 has a split flag and a sequence number
+_WLAN: Final = 105  # LINKTYPE_IEEE802_11
+_NFLOG_PAYLOAD: Final = 9
+_ATTRIBUTES_MAX: Final = 64
+_WLAN_DATA: Final = 0x08  # IEEE 802.11, frame control: type and subtype
+_ARUBA: Final = range(0x8200, 0x8300)  # GRE protocol types that Aruba uses for 802.11 frames
+_GTP_DATA: Final = 0xFF  # 3GPP TS 29.281: G-PDU
+_TUNNEL_CODE: Final = {"": 0} | {name: code for code, name in enumerate(TUNNELS)}
 _MAPPED: Final = 0xFFFF << 32
 _LOW: Final = (1 << 64) - 1
 
@@ -203,17 +217,20 @@ def _fill(row: np.void, frame: _Frame, port: int) -> None:
     ethertype, at = start(frame)
     vlans: list[int] = []
     network = _Network(0, 0, frame.wire, end=frame.wire)
+    outermost = ""
     for _ in range(1 + TUNNELS_MAX):
         at, version = _unwrap(frame, ethertype, at, vlans)
         network = _Network(at, version, network.end, network.weird)
         (_ipv4 if version == 4 else _ipv6)(row, frame, network)  # noqa: PLR2004 - the version field
         if network.protocol == wire.IPPROTO_TCP:
             break
-        ethertype, at = _open_tunnel(frame, network)
+        ethertype, at, tunnel = _open_tunnel(frame, network)
+        outermost = outermost or tunnel
     else:
         raise _NoPacketError
     _tcp(row, frame, network, port)
     row["vlan"], row["vlan_inner"] = (*vlans, 0, 0)[:2]
+    row["tunnel"] = _TUNNEL_CODE[outermost]
     row["ip_version"] = network.version
     row["ip_bytes"] = network.end - network.at
 
@@ -247,7 +264,117 @@ def _null(frame: _Frame) -> tuple[int, int]:
 
 def _ppp(frame: _Frame) -> tuple[int, int]:
     # RFC 1662: address and control may be compressed away
-    return _ppp_protocol(frame, 2 if frame.take(0, 2) == b"\xff\x03" else 0)
+    head = frame.take(0, 2)
+    if head in (b"\x0f\x00", b"\x8f\x00"):  # RFC 1547, section 4.3: Cisco's framing on the same line
+        return _chdlc(frame)
+    return _ppp_protocol(frame, 2 if head == b"\xff\x03" else 0)
+
+
+def _ppp_with_direction(frame: _Frame) -> tuple[int, int]:
+    frame.take(0, 2)
+    return _ppp_protocol(frame, 2)
+
+
+def _pppoe(_: _Frame) -> tuple[int, int]:
+    return _PPPOE_SESSION, 0
+
+
+def _chdlc(frame: _Frame) -> tuple[int, int]:
+    return _u16(frame.take(0, 4), 2), 4
+
+
+def _fddi(_: _Frame) -> tuple[int, int]:
+    return _LLC, 13
+
+
+def _arcnet(frame: _Frame) -> tuple[int, int]:
+    return _arcnet_kind(frame, 2)
+
+
+def _arcnet_linux(frame: _Frame) -> tuple[int, int]:
+    return _arcnet_kind(frame, 4)
+
+
+def _arcnet_kind(frame: _Frame, at: int) -> tuple[int, int]:
+    kind = frame.take(at, 1)[0]
+    if kind not in _ARCNET_IP:
+        raise _NoPacketError
+    return wire.ETHERTYPE_IPV4, at + 1 + _ARCNET_IP[kind]
+
+
+def _infiniband(frame: _Frame) -> tuple[int, int]:
+    return _u16(frame.take(0, 44), 40), 44
+
+
+def _firewire(frame: _Frame) -> tuple[int, int]:
+    return _u16(frame.take(0, 18), 16), 18
+
+
+def _tag_of_4(frame: _Frame) -> tuple[int, int]:
+    return _u16(frame.take(0, 18), _SHORT_TAG + 4), 18
+
+
+def _tag_of_8(frame: _Frame) -> tuple[int, int]:
+    return _u16(frame.take(0, 22), _SHORT_TAG + 8), 22
+
+
+def _juniper_ethernet(frame: _Frame) -> tuple[int, int]:
+    head = frame.take(0, 6)
+    if not head.startswith(b"MGC") or not head[3] & 0x80 or head[3] & 2:  # no extensions, or no link layer
+        raise _NoPacketError
+    return _BRIDGED, 6 + _u16(head, 4)
+
+
+def _radiotap(frame: _Frame) -> tuple[int, int]:
+    return _wlan(frame, int.from_bytes(frame.take(0, 4)[2:], "little"))
+
+
+def _wlan_alone(frame: _Frame) -> tuple[int, int]:
+    return _wlan(frame, 0)
+
+
+def _ppi(frame: _Frame) -> tuple[int, int]:
+    _, size, link = struct.unpack("<HHI", frame.take(0, 8))
+    return _link_inside(frame, size, link)
+
+
+def _pktap(frame: _Frame) -> tuple[int, int]:
+    size, _, link = struct.unpack("<III", frame.take(0, 12))
+    return _link_inside(frame, size, link)
+
+
+def _link_inside(frame: _Frame, at: int, link: int) -> tuple[int, int]:
+    if link == _WLAN:
+        return _wlan(frame, at)
+    if link == wire.LINKTYPE_ETHERNET:
+        return _BRIDGED, at
+    raise _NoPacketError
+
+
+def _wlan(frame: _Frame, at: int) -> tuple[int, int]:
+    """Return where the LLC header of a clear data frame begins (IEEE 802.11-2020, section 9.2)."""
+    first, second = frame.take(at, 2)
+    if first & 0x4F != _WLAN_DATA or second & 0x40:  # without data, or protected
+        raise _NoPacketError
+    at += 30 if second & 3 == 3 else 24  # noqa: PLR2004 - between two access points: a fourth address
+    if not first & 0x80:
+        return _LLC, at
+    aggregated = frame.take(at, 2)[0] & 0x80
+    at += 6 if second & 0x80 else 2
+    return _LLC, at + 14 if aggregated else at
+
+
+def _nflog(frame: _Frame) -> tuple[int, int]:
+    # The writer's byte order is not told; all machines that write it today are little-endian.
+    at = 4
+    for _ in range(_ATTRIBUTES_MAX):
+        size, kind = struct.unpack("<HH", frame.take(at, 4))
+        if kind == _NFLOG_PAYLOAD:
+            return _by_version(frame, at + 4), at + 4
+        if size < 4:  # noqa: PLR2004 - an attribute counts its own header
+            break
+        at += (size + 3) & ~3
+    raise _NoPacketError
 
 
 def _ppp_protocol(frame: _Frame, at: int) -> tuple[int, int]:
@@ -270,12 +397,31 @@ def _by_version(frame: _Frame, at: int) -> int:
 _LINKS: Final[dict[int, Callable[[_Frame], tuple[int, int]]]] = {
     wire.LINKTYPE_NULL: _null,
     wire.LINKTYPE_ETHERNET: _ethernet,
+    7: _arcnet,
     9: _ppp,
+    10: _fddi,
     12: _raw,  # DLT_RAW of most systems, written by mistake for LINKTYPE_RAW
     14: _raw,  # the same on OpenBSD
+    50: _ppp,
+    51: _pppoe,
     wire.LINKTYPE_RAW: _raw,
+    104: _chdlc,
+    _WLAN: _wlan_alone,
     wire.LINKTYPE_LOOP: _null,
     wire.LINKTYPE_SLL: _sll,
+    127: _radiotap,
+    129: _arcnet_linux,
+    138: _firewire,
+    166: _ppp_with_direction,
+    178: _juniper_ethernet,
+    192: _ppi,
+    239: _nflog,
+    242: _infiniband,
+    258: _pktap,
+    281: _tag_of_4,  # Broadcom's tag behind the addresses
+    282: _tag_of_4,  # ... and before them: the same length
+    284: _tag_of_4,  # Marvell's DSA tag
+    285: _tag_of_8,  # ... and the one with an EtherType of its own
     wire.LINKTYPE_IPV4: _raw,
     wire.LINKTYPE_IPV6: _raw,
     wire.LINKTYPE_SLL2: _sll2,
@@ -397,23 +543,102 @@ def _note_fragment(network: _Network, field: int, following: int) -> None:
         network.weird |= WEIRD_BIT["ip_fragment"]
 
 
-def _open_tunnel(frame: _Frame, network: _Network) -> tuple[int, int]:
-    """Return the EtherType and the start of what an IP packet carries; a GRE header says it (RFC 2784, RFC 2890)."""
+# --- tunnels: each returns the EtherType, the start of what is carried, and what kind of tunnel it is ----------------
+def _open_tunnel(frame: _Frame, network: _Network) -> tuple[int, int, str]:
     at = network.payload_at
     if network.protocol in _INSIDE_IP:
-        return _INSIDE_IP[network.protocol], at
-    if network.protocol != _GRE:
-        raise _NoPacketError
+        inner = _INSIDE_IP[network.protocol]
+        return inner, at, "mpls" if inner in _MPLS else "ip_in_ip"
+    if network.protocol == _GRE:
+        return _gre(frame, at)
+    if network.protocol == _UDP and at + 8 <= len(frame.raw):
+        source, target = struct.unpack_from(">HH", frame.raw, at)
+        carried = _UDP_TUNNELS.get(target) or _UDP_TUNNELS.get(source)
+        if carried is not None:
+            return carried(frame, at + 8)
+    raise _NoPacketError
+
+
+def _gre(frame: _Frame, at: int) -> tuple[int, int, str]:
+    """RFC 2784, RFC 2890."""
     flags, ethertype = struct.unpack(">HH", frame.take(at, 4))
     if flags & 0x4007:  # a source route, or a version that is not 0
         raise _NoPacketError
     numbered = flags & 0x1000
     at += 4 + 4 * ((flags >> 15) + (flags >> 13 & 1) + (flags >> 12 & 1))
     if ethertype == _ERSPAN_2:
-        return _BRIDGED, at + 8 if numbered else at  # type I has no header of its own
+        return _BRIDGED, at + 8 if numbered else at, "erspan"  # type I has no header of its own
     if ethertype == _ERSPAN_3:
-        return _BRIDGED, at + 12 + 8 * (frame.take(at, 12)[11] & 1)
-    return ethertype, at
+        return _BRIDGED, at + 12 + 8 * (frame.take(at, 12)[11] & 1), "erspan"
+    if ethertype in _ARUBA:
+        return *_wlan(frame, at), "gre"
+    return ethertype, at, "gre"
+
+
+def _gre_in_udp(frame: _Frame, at: int) -> tuple[int, int, str]:
+    return *_gre(frame, at)[:2], "gre_in_udp"
+
+
+def _vxlan(frame: _Frame, at: int) -> tuple[int, int, str]:
+    frame.take(at, 8)  # RFC 7348; what is reserved is not judged
+    return _BRIDGED, at + 8, "vxlan"
+
+
+def _geneve(frame: _Frame, at: int) -> tuple[int, int, str]:
+    head = frame.take(at, 8)  # RFC 8926
+    if head[0] >> 6:
+        raise _NoPacketError
+    return _u16(head, 2), at + 8 + 4 * (head[0] & 0x3F), "geneve"
+
+
+def _gtp_u(frame: _Frame, at: int) -> tuple[int, int, str]:
+    head = frame.take(at, 8)  # 3GPP TS 29.281, section 5
+    if head[0] >> 4 != 3 or head[1] != _GTP_DATA:  # noqa: PLR2004 - version 1, and not GTP'
+        raise _NoPacketError
+    at += 8
+    if head[0] & 7:
+        following = frame.take(at, 4)[3] if head[0] & 4 else 0
+        at += 4
+        while following:
+            size = 4 * frame.take(at, 1)[0]
+            if not size:
+                raise _NoPacketError
+            following = frame.take(at + size - 1, 1)[0]
+            at += size
+    return _by_version(frame, at), at, "gtp_u"
+
+
+def _teredo(frame: _Frame, at: int) -> tuple[int, int, str]:
+    # RFC 4380, section 5.1.1: an authentication and an origin may stand before the packet
+    head = frame.take(at, 4)
+    if head.startswith(b"\x00\x01"):
+        at += 13 + head[2] + head[3]
+    if frame.take(at, 2) == b"\x00\x00":
+        at += 8
+    return _by_version(frame, at), at, "teredo"
+
+
+def _ayiya(frame: _Frame, at: int) -> tuple[int, int, str]:
+    head = frame.take(at, 8)  # draft-massar-v6ops-ayiya-02
+    if head[3] not in _INSIDE_IP or head[2] & 15 != 1:  # only forwarded packets
+        raise _NoPacketError
+    return _INSIDE_IP[head[3]], at + 8 + (1 << (head[0] >> 4)) + 4 * (head[1] >> 4), "ayiya"
+
+
+def _mpls_in_udp(_: _Frame, at: int) -> tuple[int, int, str]:
+    return _MPLS[0], at, "mpls_in_udp"  # RFC 7510
+
+
+_UDP_TUNNELS: Final[dict[int, Callable[[_Frame, int], tuple[int, int, str]]]] = {
+    2152: _gtp_u,
+    3544: _teredo,
+    4754: _gre_in_udp,  # RFC 8086
+    4789: _vxlan,
+    5072: _ayiya,
+    6081: _geneve,
+    6635: _mpls_in_udp,
+    8472: _vxlan,  # Linux before VXLAN had a port of its own, and still its default
+}
 
 
 # --- TCP ----------------------------------------------------------------------------------------------------------

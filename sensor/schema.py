@@ -94,6 +94,11 @@ ROLES: Final = ("client", "server", "infrastructure", "unknown", "vpn", "unused"
 LEVELS: Final = ("informational", "low", "medium", "high", "critical")
 SPANS: Final = ("hour", "slot", "sensor")
 
+TUNNELS: Final = (
+    "none", "ip_in_ip", "mpls", "gre", "erspan", "vxlan", "geneve", "gtp_u", "teredo", "ayiya", "mpls_in_udp",
+    "gre_in_udp",
+)  # fmt: skip
+
 # Kinds of a message: 0..8 and 20 are the protocol's own ids (wire.py), the rest is ours.
 KIND_KEEPALIVE: Final = 250
 KIND_UNKNOWN: Final = 251
@@ -160,6 +165,7 @@ class Packets(Table):
     flags: Annotated[np.uint8, "bits", "TCP flags byte"]
     ip_version: Annotated[np.uint8, "", "4 or 6"]
     ttl: Annotated[np.uint8, "", "TTL or hop limit"]
+    tunnel: Annotated[np.uint8, "", "outermost tunnel that carried it: index in TUNNELS; not part of the flow"]
 
 
 class Tracks(Table):

@@ -46,6 +46,21 @@ def be64(data, at):
     return (np.uint64(be32(data, at)) << np.uint64(32)) | np.uint64(be32(data, at + 4))
 
 
+@inline()
+def is_tunnel(port):
+    """Return whether a UDP port is one of those in which the slow lane looks for tunnels."""
+    return (
+        port == 4789
+        or port == 8472
+        or port == 6081
+        or port == 2152
+        or port == 3544
+        or port == 4754
+        or port == 5072
+        or port == 6635
+    )
+
+
 @kernel(_FRAMES, READONLY_BYTES, INT64, _PACKETS, INT64S, INT64S)
 def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
     """Decode frames whose bytes lie in `data`.
@@ -145,8 +160,13 @@ def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
                 continue
             protocol = data[at + 9]
             if protocol != 6:
-                # Protocols that may carry TCP inside: IPv4, IPv6, GRE, AH, MPLS.
-                if protocol == 4 or protocol == 41 or protocol == 47 or protocol == 51 or protocol == 137:
+                # Protocols that may carry TCP inside: UDP on some ports, IPv4, IPv6, GRE, AH, MPLS.
+                if protocol == 17:
+                    udp = at + (first & 15) * 4
+                    if udp + 8 <= end and (is_tunnel(be16(data, udp + 2)) or is_tunnel(be16(data, udp))):
+                        out_odd[odd] = at_frame
+                        odd += 1
+                elif protocol == 4 or protocol == 41 or protocol == 47 or protocol == 51 or protocol == 137:
                     out_odd[odd] = at_frame
                     odd += 1
                 continue
@@ -183,7 +203,11 @@ def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
             following = data[at + 6]
             if following != 6:
                 # Extension headers and what may carry TCP inside.
-                if (
+                if following == 17:
+                    if at + 48 <= end and (is_tunnel(be16(data, at + 42)) or is_tunnel(be16(data, at + 40))):
+                        out_odd[odd] = at_frame
+                        odd += 1
+                elif (
                     following == 0
                     or following == 4
                     or following == 41
@@ -281,6 +305,7 @@ def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
         packet.vlan = vlan
         packet.vlan_inner = vlan_inner
         packet.flags = flags
+        packet.tunnel = 0
         count += 1
     out_counts[0] = odd
     return count

@@ -36,6 +36,7 @@ WORDS: Final = (
     "ROLES",
     "LEVELS",
     "SPANS",
+    "TUNNELS",
 )
 
 _HEAD: Final = """\

@@ -93,6 +93,7 @@ def test_every_column_of_a_plain_packet() -> None:
         "payload_bytes": 5, "payload_captured": 5, "seq": 0x01020304, "ack": 0xA0B0C0D0, "weird": 0,
         "src_port": 50000, "dst_port": 7680, "ip_id": 0x1234, "tcp_checksum": 0xBEEF, "tcp_window": 64240,
         "vlan": 0, "vlan_inner": 0, "flags": 0x18, "ip_version": 4, "ttl": 128,
+        "tunnel": 0,
     }  # fmt: skip
 
 

@@ -75,6 +75,7 @@ def test_every_column_of_an_ipv4_packet() -> None:
             "flags": 0x18,
             "ip_version": 4,
             "ttl": 128,
+            "tunnel": 0,
         }
     )
 
