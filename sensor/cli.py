@@ -7,7 +7,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -27,6 +27,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+# Whatever is wrong with the arguments; the class itself has had several homes.
+_Misuse = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
 
 _Paths = Annotated[
     list[str],
@@ -340,20 +343,32 @@ def main() -> None:
 
 
 def _run() -> int:
+    command = typer.main.get_command(app)
     try:
-        app()
+        # Not `app()`: typer draws a box around a mistake, and calls it a failure when our reader goes away.
+        with command.make_context("swarmtap", sys.argv[1:]) as context:
+            command.invoke(context)
     except OperatorError as error:
-        for mistake in error.mistakes:
-            sys.stderr.write(f"swarmtap: {_printable(str(mistake))}\n")
-        return Exit.OPERATOR
-    except SystemExit as leave:
-        return leave.code if isinstance(leave.code, int) else Exit.DONE
+        return _complain(*(str(mistake) for mistake in error.mistakes))
+    except _Misuse as error:
+        asked = error.ctx.command_path if error.ctx else "swarmtap"
+        said = error.format_message().rstrip(".")
+        # Without arguments the help is all there is to say, and it was.
+        return _complain(f"{said}; see {asked} --help") if said else Exit.OPERATOR
+    except typer.Exit as leave:
+        return leave.exit_code
     except KeyboardInterrupt:
-        sys.stderr.write("swarmtap: interrupted\n")
+        _complain("interrupted")
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        return Exit.DONE  # as `| head` does; there is nobody left to tell
+    except (BrokenPipeError, SystemExit):
+        return Exit.DONE  # as `| head` does (rich then leaves by SystemExit); there is nobody left to tell
     return Exit.DONE
+
+
+def _complain(*lines: str) -> int:
+    for line in lines:
+        sys.stderr.write(f"swarmtap: {_printable(line)}\n")
+    return Exit.OPERATOR
 
 
 def _printable(line: str) -> str:
