@@ -329,6 +329,73 @@ def metrics(
     raise typer.Exit(backfill.run(case, policy, out, backfill.BackfillOptions(instance or case.resolve().name, step)))
 
 
+@app.command()
+def inspect(
+    paths: _Paths,
+    flow: Annotated[
+        str | None, typer.Option(metavar="COMMUNITY_ID", help="The conversation to show; without it, all are listed.")
+    ] = None,
+    tshark: Annotated[
+        str | None, typer.Option(metavar="PROGRAM", help="The tshark to look with, instead of the one on the PATH.")
+    ] = None,
+    *,
+    full: Annotated[bool, typer.Option(help="Show every packet, and every field that tshark shows.")] = False,
+) -> None:
+    """Show a conversation message by message, as we read it and as tshark does; differences are marked.
+
+    Examples
+    --------
+        swarmtap inspect case
+
+        swarmtap inspect two-pcs.pcap --flow 1:beV1u+LD013n0TD913ZJfaMWp+Y=
+    """
+    from rich.console import Console
+
+    from sensor import inspecting
+
+    if flow is None:
+        raise typer.Exit(inspecting.show_flows(paths, Console()))
+    options = inspecting.InspectOptions(is_full=full, program=tshark)
+    raise typer.Exit(inspecting.show_flow(paths, flow, Console(), options))
+
+
+@app.command()
+def carve(
+    paths: _Paths,
+    swarm: Annotated[str, typer.Option(metavar="HASH", help="The content's hash, or its first digits.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where the pieces go.", show_default=False)
+    ],
+    since: _Since = None,
+    until: _Until = None,
+) -> None:
+    """Put the pieces of a content together from captures: bytes, gaps, hashes, and givers that do not agree.
+
+    Example:
+
+        swarmtap carve week.pcap --swarm a91e1417 -o carved
+    """
+    from sensor import carve as carving
+    from sensor import words
+    from sensor.inputs import Options
+    from sensor.sources.files import find
+
+    options = Options(since_ns=_instant(since), until_ns=_instant(until))
+    content = carving.carve(find(paths), swarm, out, options)
+    whole = sum(not piece.gaps for piece in content.pieces)
+    seen = sum(piece.size_bytes - sum(end - start for start, end in piece.gaps) for piece in content.pieces)
+    typer.echo(
+        f"{words.volume(seen)} of {words.count(len(content.pieces), 'piece')} in {out / content.folder}, {whole:,} whole."
+    )
+    confirmed = sum(conflict.is_confirmed for conflict in content.conflicts)
+    if content.conflicts:
+        found = words.count(len(content.conflicts) + content.conflicts_left_out, "conflict")
+        typer.echo(f"{found} between givers, {confirmed:,} confirmed by right checksums; see carved.json.")
+    for line in content.damage:
+        sys.stderr.write(f"swarmtap: {_printable(line)}\n")
+    raise typer.Exit(Exit.DAMAGED if content.damage else Exit.DONE)
+
+
 def main() -> None:
     """Run the command line; the operator's mistakes are one line each, and exit code 2."""
     code = _run()
