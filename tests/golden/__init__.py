@@ -1,0 +1,1 @@
+"""What each sample capture says, written down: tables as JSON lines, incidents, how much of the protocol is seen."""
