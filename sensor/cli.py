@@ -396,6 +396,36 @@ def carve(
     raise typer.Exit(Exit.DAMAGED if content.damage else Exit.DONE)
 
 
+@app.command()
+def inspect(
+    paths: _Paths,
+    flow: Annotated[
+        str | None, typer.Option(metavar="COMMUNITY_ID", help="The conversation to show; without it, all are listed.")
+    ] = None,
+    tshark: Annotated[
+        str | None, typer.Option(metavar="PROGRAM", help="The tshark to look with, instead of the one on the PATH.")
+    ] = None,
+    *,
+    full: Annotated[bool, typer.Option(help="Show every packet, and every field that tshark shows.")] = False,
+) -> None:
+    """Show a conversation message by message, as we read it and as tshark does; differences are marked.
+
+    Examples
+    --------
+        swarmtap inspect case
+
+        swarmtap inspect two-pcs.pcap --flow 1:beV1u+LD013n0TD913ZJfaMWp+Y=
+    """
+    from rich.console import Console
+
+    from sensor import inspecting
+
+    if flow is None:
+        raise typer.Exit(inspecting.show_flows(paths, Console()))
+    options = inspecting.InspectOptions(is_full=full, program=tshark)
+    raise typer.Exit(inspecting.show_flow(paths, flow, Console(), options))
+
+
 def main() -> None:
     """Run the command line; the operator's mistakes are one line each, and exit code 2."""
     code = _run()

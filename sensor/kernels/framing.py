@@ -348,6 +348,9 @@ def find(stream, way, ts_ns, start, data, at, captured, payload, out_messages, o
                     carry[byte] = carry[step + byte]
                 stream.held[way] = np.uint8(held - step)
                 break
+    if found == NOWHERE and skip == 0 and captured == 4 and payload == 4 and u32(data, at) == 0:
+        # A segment of a keep-alive and nothing else: told, but no proof of where messages begin.
+        write_message(stream, way, ts_ns, start, KIND_KEEPALIVE, 0, 0, 0, out_messages, out_done)
     if found == NOWHERE:
         # --- at the start of the segment, where messages mostly begin; else anywhere in it
         if skip == 0 and plausible(data, at, end):

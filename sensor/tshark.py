@@ -1,0 +1,134 @@
+"""One capture through tshark's dissectors by way of pyshark: layers and fields, packet by packet.
+
+The microscope, never the hot path: some thousand packets a second. A second pair of eyes beside our own decoder.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sensor.errors import Mistake, OperatorError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_KNOWS_DO: Final = (4, 2)  # Wireshark 4.2 was the first with a dissector for DO
+_ANALYSIS: Final = (
+    "retransmission", "fast_retransmission", "spurious_retransmission", "out_of_order", "lost_segment",
+    "ack_lost_segment", "keep_alive", "duplicate_ack", "zero_window",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The tshark that was found."""
+
+    path: str
+    version: tuple[int, int, int]
+
+    @property
+    def knows_do(self) -> bool:
+        """Whether it has a dissector for DO."""
+        return self.version[:2] >= _KNOWS_DO
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One protocol of a packet, as tshark names it, and its fields as it shows them."""
+
+    name: str
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What tshark sees in one packet; lengths and positions are None where it saw no TCP."""
+
+    layers: tuple[Layer, ...]
+    payload_bytes: int | None
+    seq: int | None
+    """Sequence number of the first byte; after a SYN that was seen, 1 is the stream's first byte."""
+    remarks: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The layers' names, outermost first."""
+        return tuple(layer.name for layer in self.layers)
+
+
+def find(path: str | None = None) -> Program:
+    """Return the tshark to use: the one at `path`, else the one on the PATH.
+
+    Raises
+    ------
+    OperatorError
+        If there is none, or it does not run.
+    """
+    name = path or "tshark"
+    found = shutil.which(name)
+    if found is None:
+        raise OperatorError(Mistake(name, "is not there", "install tshark (Wireshark's command line)"))
+    try:
+        told = subprocess.run([found, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout  # noqa: S603 - the operator's own
+    except (OSError, subprocess.SubprocessError) as error:
+        raise OperatorError(Mistake(found, f"does not run ({error})", "install tshark anew")) from error
+    version = re.search(r"(\d+)\.(\d+)\.(\d+)", told)
+    if version is None:
+        raise OperatorError(Mistake(found, "does not say its version", "install tshark anew"))
+    major, minor, patch = map(int, version.groups())
+    return Program(found, (major, minor, patch))
+
+
+def dissect(program: Program, capture: Path, limit: int) -> list[Seen]:
+    """Return what tshark sees in the first packets of a capture, in their order.
+
+    Parameters
+    ----------
+    limit : int
+        Packets at most.
+
+    Raises
+    ------
+    OperatorError
+        If tshark gave up before the end.
+    """
+    import pyshark
+    from pyshark.capture.capture import TSharkCrashException
+
+    # No name resolution: it would ask the network about the capture's addresses.
+    source = pyshark.FileCapture(
+        str(capture), keep_packets=False, tshark_path=program.path, custom_parameters=["-n", "-c", str(limit)]
+    )
+    seen: list[Seen] = []
+    try:
+        seen.extend(_seen(packet) for packet in source)
+    except TSharkCrashException as error:
+        reason = str(error).splitlines()[0]
+        raise OperatorError(Mistake(program.path, f"gave up: {reason}", "use another version")) from error
+    finally:
+        source.close()
+    return seen
+
+
+def _seen(packet: Any) -> Seen:
+    layers = tuple(Layer(layer.layer_name.lower(), tuple(_fields(layer))) for layer in packet.layers)
+    tcp = packet.tcp if "TCP" in packet else None
+    if tcp is None:
+        return Seen(layers, None, None, ())
+    named = set(tcp.field_names)
+    remarks = tuple(word for word in _ANALYSIS if f"analysis_{word}" in named)
+    return Seen(layers, int(tcp.len), int(tcp.seq), remarks)
+
+
+def _fields(layer: Any) -> list[str]:
+    shown = []
+    for field in layer._all_fields.values() if hasattr(layer, "_all_fields") else ():  # noqa: SLF001 - pyshark has no other way
+        for each in getattr(field, "all_fields", [field]):
+            text = getattr(each, "showname", None) or getattr(each, "show", None)
+            if text:
+                shown.append(str(text))
+    return shown
