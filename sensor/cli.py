@@ -384,9 +384,8 @@ def carve(
     content = carving.carve(find(paths), swarm, out, options)
     whole = sum(not piece.gaps for piece in content.pieces)
     seen = sum(piece.size_bytes - sum(end - start for start, end in piece.gaps) for piece in content.pieces)
-    typer.echo(
-        f"{words.volume(seen)} of {words.count(len(content.pieces), 'piece')} in {out / content.folder}, {whole:,} whole."
-    )
+    pieces = words.count(len(content.pieces), "piece")
+    typer.echo(f"{words.volume(seen)} of {pieces} in {out / content.folder}, {whole:,} whole.")
     confirmed = sum(conflict.is_confirmed for conflict in content.conflicts)
     if content.conflicts:
         found = words.count(len(content.conflicts) + content.conflicts_left_out, "conflict")
@@ -397,33 +396,28 @@ def carve(
 
 
 @app.command()
-def inspect(
-    paths: _Paths,
-    flow: Annotated[
-        str | None, typer.Option(metavar="COMMUNITY_ID", help="The conversation to show; without it, all are listed.")
+def export(
+    case: Annotated[Path, typer.Argument(metavar="CASE", help="A case folder.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where the files go.", show_default=False)],
+    form: Annotated[
+        list[str] | None,
+        typer.Option("--form", metavar="FORM", help="csv, ndjson, zeek or graphml; all of them by default."),
     ] = None,
-    tshark: Annotated[
-        str | None, typer.Option(metavar="PROGRAM", help="The tshark to look with, instead of the one on the PATH.")
-    ] = None,
-    *,
-    full: Annotated[bool, typer.Option(help="Show every packet, and every field that tshark shows.")] = False,
 ) -> None:
-    """Show a conversation message by message, as we read it and as tshark does; differences are marked.
+    """Write a case's tables as CSV, NDJSON, Zeek's conn.log, and its peers as GraphML.
 
-    Examples
-    --------
-        swarmtap inspect case
+    Example:
 
-        swarmtap inspect two-pcs.pcap --flow 1:beV1u+LD013n0TD913ZJfaMWp+Y=
+        swarmtap export case -o case/exports --form zeek
     """
-    from rich.console import Console
+    from sensor.sinks import exports
 
-    from sensor import inspecting
-
-    if flow is None:
-        raise typer.Exit(inspecting.show_flows(paths, Console()))
-    options = inspecting.InspectOptions(is_full=full, program=tshark)
-    raise typer.Exit(inspecting.show_flow(paths, flow, Console(), options))
+    forms = tuple(dict.fromkeys(form or exports.FORMS))
+    wrong = [each for each in forms if each not in exports.FORMS]
+    if wrong:
+        raise OperatorError(Mistake("--form", f'"{wrong[0]}" is not a form', f"one of {', '.join(exports.FORMS)}"))
+    for path in exports.export(case, out, forms):
+        typer.echo(str(path))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A built transfer comes back byte by byte; loss is a gap; givers that differ are a conflict, which checksums confirm."""
+"""A built transfer comes back byte by byte; loss is a gap; givers that differ are a conflict that checksums confirm."""
 
 from __future__ import annotations
 
