@@ -176,6 +176,7 @@ class Watch:
             pipeline.push(part)
         self._look_at(live, live.clock.now_ns())
         self._judge(pipeline.advance(None))
+        self._tally()
 
     def replay(self, names: Sequence[str], speed: float) -> None:
         """Follow captures at a speed, until their end or `stop`."""
@@ -206,6 +207,7 @@ class Watch:
                 self._tick(portion.watermark_ns)
         if self._pipeline is not None:
             self._judge(self._pipeline.advance(None))
+            self._tally()
 
     def _started(self, start_ns: int) -> Pipeline:
         """Return the pipeline; at the first call make it, and take up what an earlier run left open."""
@@ -237,11 +239,7 @@ class Watch:
             changes = None if state.next_ns == NEVER_NS else state.next_ns
             is_open = state.schedule in ("open", "allowed")
             self.tallies.set_schedule(state.site, is_open=is_open, next_change_ns=changes)
-        for interface, seen in self._seen.items():
-            self.tallies.set_capture(interface, seen)
-        self.tallies.set_sink(_TERMINAL, Delivery(deliveries=self._lines, drops=self._screen.lost))
-        for sink, done in self._outlets.counts().items():
-            self.tallies.set_sink(sink, done)
+        self._tally()
         now = time.monotonic()
         if now - self._told_statistics >= _STATISTICS_S:
             self._told_statistics = now
@@ -249,6 +247,14 @@ class Watch:
         headline = self._headline(pipeline)
         self._screen.show(self._view(headline))
         self._notifier.alive(headline)
+
+    def _tally(self) -> None:
+        """State what was captured and delivered so far."""
+        for interface, seen in self._seen.items():
+            self.tallies.set_capture(interface, seen)
+        self.tallies.set_sink(_TERMINAL, Delivery(deliveries=self._lines, drops=self._screen.lost))
+        for sink, done in self._outlets.counts().items():
+            self.tallies.set_sink(sink, done)
 
     def _judge(self, step: Step) -> None:
         pipeline = self._started(step.until_ns)
