@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMS: Final = ("csv", "ndjson", "zeek", "graphml")
+_TABLES: Final = ("flows", "activity", "swarms", "swarm_edges")
 _PORTION: Final = 65_536
 _NS: Final = 1_000_000_000
 _RIGHT: Final = "give the folder that `swarmtap analyze -o` wrote"
@@ -51,9 +52,7 @@ def export(case: Path, out: Path, forms: tuple[str, ...] = FORMS) -> tuple[Path,
     OperatorError
         If there is no case, or a file cannot be written; nothing is then left under its name.
     """
-    tables = [
-        case / f"{name}.parquet" for name in ("flows", "activity", "swarms") if (case / f"{name}.parquet").is_file()
-    ]
+    tables = [path for name in _TABLES if (path := case / f"{name}.parquet").is_file()]
     if case / "flows.parquet" not in tables:
         raise OperatorError(Mistake(str(case), "is not a case: it has no flows.parquet", _RIGHT))
     made = []

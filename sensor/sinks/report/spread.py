@@ -46,9 +46,10 @@ def spread(case: Case) -> str:
     gifts = {str(name): _gifts(flows) for name, flows in known.groupby("swarm_hash", sort=True)}
     peers = {str(name): _peers(flows) for name, flows in known.groupby("swarm_hash", sort=True)}
     ranked = sorted(gifts, key=lambda name: (-sum(each.volume for each in gifts[name]), name))
-    rows = [_row(name, gifts[name], peers[name]) for name in ranked[:LISTED_SWARMS]]
+    ledger = _ledger(case)
+    rows = [[*_row(name, gifts[name], peers[name]), *_counted(ledger.get(name))] for name in ranked[:LISTED_SWARMS]]
     head = ["swarm", "peers", "first seeder", "first piece (UTC)", "last piece (UTC)", "pieces"]
-    head += ["piece bytes", "off schedule"]
+    head += ["piece bytes", "off schedule", "given again", "crossed sites again"]
     left = len(ranked) - len(rows)
     listed = table("swarms", head, rows, f"and {words.count(left, 'swarm')} with less" if left else "")
     drawn = "".join(_drawing(name, gifts[name]) for name in ranked[:DRAWN_SWARMS] if gifts[name])
@@ -85,6 +86,20 @@ def _row(name: str, gifts: list[_Gift], peers: int) -> list[Cell | str]:
         volume(sum(each.volume for each in gifts)),
         volume(sum(each.off for each in gifts), bad=True),
     ]
+
+
+def _ledger(case: Case) -> dict[str, tuple[int, int]]:
+    """Return by swarm the bytes that a receiver had before, and the pieces that had crossed between two sites before."""
+    if case.swarm_edges is None or case.swarm_edges.empty:
+        return {}
+    sums = case.swarm_edges.groupby("swarm_hash", observed=True)[["duplicate_bytes", "crossed_again"]].sum()
+    return {str(name): (int(again), int(crossed)) for name, again, crossed in sums.itertuples(name=None)}
+
+
+def _counted(counts: tuple[int, int] | None) -> list[Cell | str]:
+    if counts is None:
+        return [Cell("-", 0, "none"), Cell("-", 0, "none")]
+    return [volume(counts[0]), number(counts[1])]
 
 
 def _drawing(name: str, gifts: list[_Gift]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pandas as pd
+
 from sensor.sinks.report import spread
 from tests import cases
 from tests.cases import NOON, SECOND
@@ -23,7 +25,18 @@ def test_first_seeder_gave_first() -> None:
     later |= {"orig_ip": "10.1.0.7", "resp_ip": "10.1.0.5"}
     made = spread.spread(cases.case(flows=cases.flows(later, FLOW)))
     assert cells(made) == [
-        ["aaaaaaaaaaaaaaaa…", "3", "10.1.0.6", "2026-03-10 12:00:00", "2026-03-10 12:01:01", "4", "4.0 MB", "1.0 MB"]
+        [
+            "aaaaaaaaaaaaaaaa…",
+            "3",
+            "10.1.0.6",
+            "2026-03-10 12:00:00",
+            "2026-03-10 12:01:01",
+            "4",
+            "4.0 MB",
+            "1.0 MB",
+            "-",
+            "-",
+        ]
     ]
     assert re.findall(r'class="gift (\w+)"><title>(.*?)</title>', made) == [
         ("in", "2026-03-10 12:00:00: 10.1.0.6 gave 10.1.0.5 2 pieces, 2.0 MB"),
@@ -32,9 +45,15 @@ def test_first_seeder_gave_first() -> None:
     assert "10.1.0.6 ★" in made
 
 
+def test_what_was_given_again_is_the_ledgers() -> None:
+    edges = pd.DataFrame({"swarm_hash": [A, A], "duplicate_bytes": [5_000_000, 1_000_000], "crossed_again": [2, 1]})
+    made = spread.spread(cases.case(flows=cases.flows(FLOW), swarm_edges=edges))
+    assert cells(made)[0][-2:] == ["6.0 MB", "3"]
+
+
 def test_handshake_without_a_piece_and_no_handshake_at_all() -> None:
     made = spread.spread(cases.case(flows=cases.flows({"swarm_hash": A, "orig_peer_id": "x"})))
-    assert cells(made) == [["aaaaaaaaaaaaaaaa…", "1", "-", "-", "-", "-", "-", "-"]]
+    assert cells(made) == [["aaaaaaaaaaaaaaaa…", "1", *"--------"]]
     assert "<svg" not in made
     assert spread.spread(cases.case(flows=cases.flows({}))) == ""
 
