@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,7 +67,6 @@ def test_equal_times_follow_input_and_frame() -> None:
     assert left(order, None) == [(9, 0, 1), (10, 0, 2), (10, 1, 1), (10, 1, 2)]
 
 
-@pytest.mark.xfail(strict=True, reason="order: batches that meet at one instant are not compared by input")
 def test_equal_times_at_the_seam_of_batches_too() -> None:
     order = Order()
     order.push(*packets((10, 0, 1)))
