@@ -89,7 +89,7 @@ def _row(name: str, gifts: list[_Gift], peers: int) -> list[Cell | str]:
 
 
 def _ledger(case: Case) -> dict[str, tuple[int, int]]:
-    """Return by swarm the bytes that a receiver had before, and the pieces that had crossed between two sites before."""
+    """Return by swarm the bytes that a receiver had before, and the pieces that had crossed between sites before."""
     if case.swarm_edges is None or case.swarm_edges.empty:
         return {}
     sums = case.swarm_edges.groupby("swarm_hash", observed=True)[["duplicate_bytes", "crossed_again"]].sum()
