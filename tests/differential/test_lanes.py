@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import struct
 from pathlib import Path
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 
 from sensor.decode import Decoder, decode
 from sensor.dissect import dissect, slow_lane
+from sensor.errors import OperatorError
 from sensor.schema import WEIRD_BIT, WEIRDS, Batch, Frames
 from sensor.sources.files import Reader
+from tests.captures import PUBLIC
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -172,6 +175,18 @@ def same(batch: Batch, port: int) -> Rows:
 def captures() -> list[Any]:
     paths = sorted(REAL.glob("*.pcap")) + sorted((ROOT / "pcaps").glob("*.pcap"))
     return [pytest.param(path, id=path.name) for path in paths]
+
+
+def odd_captures() -> list[Any]:
+    return [pytest.param(path, id=path.name) for path in sorted((PUBLIC / "formats").glob("*")) if path.suffix != ".md"]
+
+
+@pytest.mark.parametrize("path", odd_captures())
+def test_odd_captures(path: Path) -> None:
+    """Every link type and tunnel of public test suites, all TCP; what is no capture has no frames."""
+    with contextlib.suppress(OperatorError), Reader(path, 0) as reader:
+        for batch in reader.batches():
+            same(batch, 0)
 
 
 @pytest.mark.parametrize("port", [7680, 0])

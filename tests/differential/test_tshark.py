@@ -29,39 +29,7 @@ Ends = frozenset[tuple[str, int]]
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "captures" / "real"
-FORMATS = ROOT.parent / "shared" / "captures" / "formats"
 SAMPLES = ROOT / "pcaps"
-# Captures of public test suites whose TCP packets the kernels set aside, or where lengths are odd.
-ODD = (
-    "PcapPlusPlus__Tests_Packet__Test_PacketExamples_GrePackets.pcap",
-    "PcapPlusPlus__Tests_Packet__Test_PacketExamples_MplsPackets.pcap",
-    "PcapPlusPlus__Tests_Pcap__Test_PcapExamples_linktype_ipv6.pcap",
-    "PcapPlusPlus__Tests_Pcap__Test_PcapExamples_one_http_stream_rst.pcap",
-    "PcapPlusPlus__Tests_Pcap__Test_PcapExamples_one_ipv6_http_stream.pcap",
-    "arkime__tests_pcap_gre-sample.pcap",
-    "arkime__tests_pcap_mpls-basic.pcap",
-    "arkime__tests_pcap_twovlan.pcap",
-    "mercury__unit_tests_pcaps_pppoe_double_vlan_tagging.pcap",
-    "mercury__unit_tests_pcaps_tls_sgt.pcap",
-    "suricata-verify__tests_bug-4571-03_ipv6_over_ipv6.pcap",
-    "suricata-verify__tests_bug-4571-06_ipv4_over_ipv6.pcap",
-    "suricata-verify__tests_decode-sll2-01_input.pcap",
-    "suricata-verify__tests_firewall_tcp-session-ipv6-decode-malformed_input.pcap",
-    "suricata-verify__tests_http-gap-simple_input.pcap",
-    "tcpdump__tests_beep-oobr.pcap",
-    "tcpdump__tests_bgp_vpn_attrset.pcap",
-    "tcpdump__tests_bigtcp-ipv4.pcap",
-    "tcpdump__tests_ipv4_tcp_http_xml_tso.pcap",
-    "tcpdump__tests_lspping-fec-ldp.pcap",
-    "zeek__testing_btest_Traces_chksums_ip6-route0-tcp-bad-chksum.pcap",
-    "zeek__testing_btest_Traces_ipv6-http-atomic-frag.pcap",
-    "zeek__testing_btest_Traces_mixed-vlan-mpls.pcap",
-    "zeek__testing_btest_Traces_snap-tcp.pcap",
-    "zeek__testing_btest_Traces_tunnels_4in6.pcap",
-    "zeek__testing_btest_Traces_tunnels_tunnel-direct-bypass.pcap",
-    "zeek__testing_btest_Traces_vlan-qinqinq.pcap",
-    "zeek__testing_btest_Traces_vntag_vlan_sandwich_clean.pcap",
-)
 
 pytestmark = pytest.mark.needs("tshark")
 
@@ -109,17 +77,6 @@ def test_packets(path: Path) -> None:
 def test_the_slow_lane_alone(path: Path) -> None:
     wanted, _ = tshark.read(path, 7680)
     assert [seen for batch in batches(path) for seen in as_seen(dissect(batch.frames, batch.data).packets)] == wanted
-
-
-@pytest.mark.parametrize("name", ODD)
-def test_odd_captures(name: str) -> None:
-    path = FORMATS / name
-    if not path.exists():
-        assert not os.environ.get("CI"), f"{path} is missing"
-        pytest.skip(f"{path} is missing")
-    wanted, _ = tshark.read(path)
-    assert [seen for batch in batches(path) for seen in as_seen(dissect(batch.frames, batch.data, 0).packets)] == wanted
-    assert wanted
 
 
 @pytest.mark.parametrize("path", captures())
