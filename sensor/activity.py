@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sensor import text
+from sensor import hindsight, text
+from sensor.clocks import Clocks
 from sensor.schema import (
     CONN_STATES,
     KIND_VERDICT,
@@ -26,6 +27,7 @@ from sensor.schema import (
     Endings,
     FlowFrame,
     Handshakes,
+    JudgedFlowFrame,
     JudgedFrame,
     Messages,
     Rows,
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
 
 _SECOND_NS: Final = 1_000_000_000
 _FOREVER: Final = np.int64(2**63 - 1)
+_ALWAYS: Final = np.int64(-(2**63))
+_FAR: Final = 65_536  # addresses apart: not a step any more
+_MOST_ASKING: Final = 65_536  # originators whose last target is remembered
 _CLOSED, _DISABLED, _EXEMPT = (SCHEDULES.index(name) for name in ("closed", "disabled", "exempt"))
 _ATTEMPT, _REFUSED, _LISTENER, _ESTABLISHED, _TRANSFER = range(len(OUTCOMES))
 # What is summed from the windows of a flow into its row, and how rows of one window are joined.
@@ -52,12 +57,17 @@ _MESSAGE_SUMS: Final = (
     "orig_pieces", "resp_pieces", "orig_piece_bytes", "resp_piece_bytes", "orig_requests", "resp_requests",
 )  # fmt: skip
 _JUDGED_SUMS: Final = ("off_window_payload_bytes", "exempt_payload_bytes")
-_SUMS: Final = (*_WINDOW_SUMS, *_MESSAGE_SUMS, *_JUDGED_SUMS)
+_HEARD: Final = "unknown_messages"
+_SUMS: Final = (*_WINDOW_SUMS, *_MESSAGE_SUMS, *_JUDGED_SUMS, _HEARD)
+_PLACES: Final = ("first_input", "first_number", "first_offset")
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Complete windows and finished flows: frames with the columns that `schema.Case` promises."""
+    """Complete windows and finished flows: frames with the columns that `schema.Case` promises.
+
+    `flows` has those of JudgedFlowFrame beside them, for the rules.
+    """
 
     activity: pd.DataFrame
     flows: pd.DataFrame
@@ -71,10 +81,13 @@ class Activity:
     policing : Policing
     window_s : int
         Length of a window; must be what the flow table uses.
+    closed_s, idle_s : int
+        How long the flow table waits for more of a closed flow, and of another.
     """
 
-    def __init__(self, policing: Policing, window_s: int) -> None:
+    def __init__(self, policing: Policing, window_s: int, closed_s: int = 300, idle_s: int = 7200) -> None:
         self._window_ns = window_s * _SECOND_NS
+        self._waits_ns = closed_s * _SECOND_NS, idle_s * _SECOND_NS
         self._windows = Windows.empty()
         self._endings = Endings.empty()
         self._messages = Messages.empty()
@@ -82,6 +95,9 @@ class Activity:
         self._verdicts = Messages.empty()
         self._sums = np.zeros((0, len(_SUMS)), dtype=np.int64)
         self._sum_flows = np.zeros(0, dtype=np.int64)
+        self._places = np.zeros((0, len(_PLACES)), dtype=np.int64)
+        self._clocks = Clocks()
+        self._asked: dict[tuple[int, int], tuple[int, int]] = {}
         self.adopt(policing)
 
     def adopt(self, policing: Policing) -> None:
@@ -129,7 +145,7 @@ class Activity:
         verdict = self._verdicts_of(ready, said)
         counters = self._counters_of(ready, said)
         activity = self._activity(ready, verdict, counters)
-        self._add(ready["flow"], ready, counters, activity)
+        self._add(said, ready, counters, activity)
         flows = self._flows(over)
         return Judged(activity, flows)
 
@@ -214,16 +230,22 @@ class Activity:
             "first_offset": rows["first_offset"],
             "first_ts_ns": rows["first_ts_ns"],
             "last_ts_ns": rows["last_ts_ns"],
+            "overrun_s": _overrun(rows, standing, self._window_ns),
+            "clock_back_ms": self._clocks.push(rows),
+            "address_step": self._steps(rows),
         }
         names = [*ActivityFrame.names(), *JudgedFrame.names()]
         return pd.DataFrame({name: columns[name] for name in names}, copy=False)
 
     # --- one row per flow --------------------------------------------------------------------------------------
-    def _add(self, flow: Rows, rows: Rows, counters: dict[str, npt.NDArray[np.int64]], activity: pd.DataFrame) -> None:
-        """Add complete windows to the sums of their flows."""
+    def _add(self, said: Rows, rows: Rows, counters: dict[str, npt.NDArray[np.int64]], activity: pd.DataFrame) -> None:
+        """Add complete windows, and what was said in them, to the sums of their flows."""
+        flow = rows["flow"]
         fresh = np.empty((len(rows), len(_SUMS)), dtype=np.int64)
         for at, name in enumerate(_SUMS):
-            if name in counters:
+            if name == _HEARD:
+                fresh[:, at] = 0
+            elif name in counters:
                 fresh[:, at] = counters[name]
             elif name in _JUDGED_SUMS:
                 fresh[:, at] = activity[name].to_numpy()
@@ -234,7 +256,35 @@ class Activity:
         known = len(self._sum_flows)
         sums[where[:known]] = self._sums
         np.add.at(sums, where[known:], fresh)
-        self._sums, self._sum_flows = sums, flows
+        sums[:, _SUMS.index(_HEARD)] += hindsight.unknown_messages(said, flows)
+        places = np.zeros((len(flows), len(_PLACES)), dtype=np.int64)
+        # Rows are in the order of windows: written backwards, the first of a flow is what stays.
+        for at, name in enumerate(_PLACES):
+            places[where[known:][::-1], at] = rows[name][::-1]
+        places[where[:known]] = self._places
+        self._sums, self._sum_flows, self._places = sums, flows, places
+
+    def _steps(self, rows: Rows) -> npt.NDArray[np.int64]:
+        """Return how far above the address that its originator asked before each new flow's responder is, 0 if far."""
+        step = np.zeros(len(rows), dtype=np.int64)
+        new = np.flatnonzero((rows["first_ts_ns"] == rows["flow_start_ns"]) & (rows["syns"] > 0))
+        asked = rows[new]
+        order = np.lexsort((asked["flow"], asked["orig_lo"], asked["orig_hi"]))
+        asked, new = asked[order], new[order]
+        same = (asked["orig_lo"][1:] == asked["orig_lo"][:-1]) & (asked["orig_hi"][1:] == asked["orig_hi"][:-1])
+        close = asked["resp_hi"][1:] == asked["resp_hi"][:-1]
+        above = (asked["resp_lo"][1:] - asked["resp_lo"][:-1]).astype(np.int64)  # wraps to below 0 as it should
+        step[new[1:]] = np.where(same & close, above, 0)
+        begin = np.concatenate(([0], np.flatnonzero(~same) + 1)) if len(asked) else np.zeros(0, dtype=np.int64)
+        for at, last in zip(begin.tolist(), [*(begin[1:] - 1).tolist(), len(asked) - 1], strict=False):
+            who = int(asked["orig_hi"][at]), int(asked["orig_lo"][at])
+            before = self._asked.pop(who, None)
+            if before is not None and before[0] == int(asked["resp_hi"][at]):
+                step[new[at]] = max(-_FAR, min(int(asked["resp_lo"][at]) - before[1], _FAR))
+            self._asked[who] = int(asked["resp_hi"][last]), int(asked["resp_lo"][last])
+        while len(self._asked) > _MOST_ASKING:
+            del self._asked[next(iter(self._asked))]
+        return np.where(np.abs(step) < _FAR, step, 0)
 
     def _flows(self, over: Rows) -> pd.DataFrame:
         over = _sorted(over, "flow")
@@ -258,8 +308,35 @@ class Activity:
             "resp_gap_bytes": over["resp_gap_bytes"],
             "verdict": self._category("verdict", self._last_verdict(number)),
         }
+        columns |= self._in_hindsight(over, sums, standing)
+        columns |= {name: self._places[at, place] for place, name in enumerate(_PLACES)}
         self._forget(number, at)
-        return pd.DataFrame({name: columns[name] for name in (*FlowFrame.names(), "flow")}, copy=False)
+        names = dict.fromkeys((*FlowFrame.names(), *JudgedFlowFrame.names()))
+        return pd.DataFrame({name: columns[name] for name in names}, copy=False)
+
+    def _in_hindsight(self, over: Rows, sums: npt.NDArray[np.int64], standing: Standing) -> dict[str, Any]:
+        """Return what rules see of a flow beside its own columns."""
+        packets, payload = (
+            (sums[:, _SUMS.index(f"orig_{what}")], sums[:, _SUMS.index(f"resp_{what}")])
+            for what in ("packets", "payload_bytes")
+        )
+        shakes = self._handshakes[np.lexsort((self._handshakes["ts_ns"], self._handshakes["flow"]))]
+        return {
+            **hindsight.told(over, packets, payload),
+            **hindsight.greeted(shakes, over["flow"]),
+            "window_start_ns": hindsight.judged_at(over, self._window_ns, *self._waits_ns),
+            "window_s": np.full(len(over), self._window_ns // _SECOND_NS, dtype=np.int32),
+            "peering": self._category("peering", standing.peering),
+            "schedule": self._category("schedule", standing.schedule),
+            "peers_allowed": standing.peers_allowed,
+            "orig_local": standing.orig.local,
+            "resp_local": standing.resp.local,
+            "orig_role": self._category("role", standing.orig.role),
+            "resp_role": self._category("role", standing.resp.role),
+            "orig_known": standing.orig.known,
+            "resp_known": standing.resp.known,
+            "exception": _text(self._policing.exception_ids[standing.exception]),
+        }
 
     def _last_verdict(self, number: Rows) -> npt.NDArray[np.int8]:
         last = np.searchsorted(self._verdicts["flow"], number, side="right") - 1
@@ -287,7 +364,7 @@ class Activity:
         """Drop what was kept for flows that are over."""
         keep = np.ones(len(self._sum_flows), dtype=np.bool_)
         keep[at] = False
-        self._sums, self._sum_flows = self._sums[keep], self._sum_flows[keep]
+        self._sums, self._sum_flows, self._places = self._sums[keep], self._sum_flows[keep], self._places[keep]
         self._verdicts = self._verdicts[~np.isin(self._verdicts["flow"], number)]
         self._handshakes = self._handshakes[~np.isin(self._handshakes["flow"], number)]
 
@@ -318,6 +395,14 @@ class Activity:
             "site_pair": self._category("pair", self._pair_code[orig, resp]),
             "scope": self._category("scope", standing.scope),
         }
+
+
+def _overrun(rows: Rows, standing: Standing, window_ns: int) -> npt.NDArray[np.int64]:
+    """Return for how many seconds each flow has run on since its slot ended; 0 if it began while closed."""
+    since = standing.since_ns
+    outlived = (standing.schedule == _CLOSED) & (rows["flow_start_ns"] < since) & (since > _ALWAYS)
+    late = rows["window_start_ns"] + window_ns - since
+    return np.where(outlived, late // _SECOND_NS, 0).astype(np.int64)
 
 
 def _text(values: Any) -> Any:

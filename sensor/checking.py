@@ -12,6 +12,7 @@ from rich.text import Text
 
 from sensor import schedule, settings, words
 from sensor.errors import Exit, Mistake, OperatorError
+from sensor.flows import FlowOptions
 from sensor.inputs import Options
 from sensor.pipeline import analyze
 from sensor.rules import cases
@@ -54,7 +55,7 @@ def check(policy: Path | None, rules: Sequence[Path]) -> int:
     console = Console(highlight=False, soft_wrap=True)
     for warning in settings.warnings(policy) if policy else []:
         console.print(Text(f"warning: {words.visible(str(warning))}", style="yellow"))
-    results = cases.run(ruleset, _captures(), lambda capture, under: _incidents(capture, under, ruleset))
+    results = cases.run(ruleset, _captures(), lambda *case: _incidents(*case, ruleset))
     failed = [result for result in results if not result.passed]
     for result in failed:
         console.print(Text(words.visible(str(result)), style="red"))
@@ -97,8 +98,9 @@ def show_schedule(policy: Path | None, at_ns: int, days: int, *, explain: bool) 
     return Exit.DONE
 
 
-def _incidents(capture: Path, policy: Path, ruleset: RuleSet) -> tuple[Incident, ...]:
-    return analyze([str(capture)], _policy(policy), ruleset, Options()).incidents
+def _incidents(capture: Path, policy: Path, flow_table: int, ruleset: RuleSet) -> tuple[Incident, ...]:
+    options = Options(flows=FlowOptions(capacity=flow_table)) if flow_table else Options()
+    return analyze([str(capture)], _policy(policy), ruleset, options).incidents
 
 
 def _policy(path: Path) -> Policy:

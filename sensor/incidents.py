@@ -30,10 +30,14 @@ _HOUR_NS: Final = 3_600 * 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What a rule says of its incidents: how long until they close, and which ATT&CK techniques they may be."""
+    """What a rule says of its incidents: how long until they close, which ATT&CK techniques they may be.
+
+    `unless` are rules that tell the same thing better: what they tell of a subject is not told again.
+    """
 
     quiet_ns: int = _HOUR_NS
     attack: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
 
 
 class Proof(Protocol):
@@ -70,7 +74,8 @@ class _Life:
     evidence: list[Evidence] = field(default_factory=list)
 
     def is_quiet(self, now_ns: int) -> bool:
-        return now_ns - self.last_seen_ns >= self.traits.quiet_ns
+        # A rule on whole flows speaks when they are over, which can be long after their last packets.
+        return now_ns - max(self.last_seen_ns, self.last_window_ns) >= self.traits.quiet_ns
 
     def frozen(self) -> Incident:
         flows = max(self.counted, len(self.flows))
@@ -123,6 +128,8 @@ class Incidents:
         """
         changed: dict[str, _Life] = {}
         for finding in findings.to_dict("records"):
+            if self._is_told_better(finding):
+                continue
             key = (str(finding["rule"]), str(finding["subject"]))
             life = self._living.get(key)
             if life is not None and life.is_quiet(int(finding["window_start_ns"])):
@@ -193,6 +200,20 @@ class Incidents:
         nothing
         """
         return tuple(life.frozen() for life in _in_time([*self._living.values(), *self._closed]))
+
+    def _is_told_better(self, finding: Mapping[Any, Any]) -> bool:
+        """Return whether an incident of a better rule, about the same subject, covers the time of a finding."""
+        better = self._traits.get(str(finding["rule"]), Traits()).unless
+        if not better:
+            return False
+        mine = json.loads(str(finding["subject"]))
+        for life in (*self._living.values(), *self._closed):
+            if life.rule in better and life.last_seen_ns >= int(finding["first_ts_ns"]):
+                theirs = json.loads(life.subject)
+                shared = mine.keys() & theirs.keys()
+                if shared and all(mine[key] == theirs[key] for key in shared):
+                    return True
+        return False
 
     def _open(self, finding: Mapping[Any, Any]) -> _Life:
         rule, subject, window_ns = str(finding["rule"]), str(finding["subject"]), int(finding["window_start_ns"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from io import StringIO
-from typing import TYPE_CHECKING, Final, Literal, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from sensor.errors import Mistake, OperatorError
 from sensor.policy import Endpoint
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sensor.policy import Network
+    from sensor.policy import Network, Role
 
 _INVENTORY_BYTES: Final = 64 << 20
 _INVENTORY: Final = ("address", "name", "role", "approved")
-_ROLES: Final = ("client", "server", "infrastructure")
+_ROLES: Final = ("client", "server", "infrastructure", "vpn", "unused")
 _YES_NO: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -78,6 +78,6 @@ def _read_endpoint(header: Sequence[str], row: Sequence[str]) -> Endpoint:
     return Endpoint(
         network=read_network(cells.get("address", "")),
         name=read_text(cells["name"]) if "name" in cells else "",
-        role=cast('Literal["client", "server", "infrastructure"]', one_of(_ROLES, "role")(cells.get("role", "client"))),
+        role=cast("Role", one_of(_ROLES, "role")(cells.get("role", "client"))),
         approved=_YES_NO[one_of(_YES_NO, "approval")(approved)],
     )

@@ -25,6 +25,7 @@ from sensor.schedule import Schedules
 from sensor.schema import WEIRDS, Case, Rows
 from sensor.sites import Sites
 from sensor.sources.files import Reader, sha256
+from sensor.spans import Spans
 from sensor.swarms import Ledger
 
 if TYPE_CHECKING:
@@ -57,9 +58,10 @@ class Pipeline:
         self.loss = 0.0
         """Share of the packets that were lost lately, 0 to 1; it lowers the confidence of what is found."""
         policing = self._police(policy, start_ns)
-        self.activity = Activity(policing, options.flows.window_s)
+        self.activity = Activity(policing, options.flows.window_s, options.flows.closed_s, options.flows.idle_s)
         self.ledger = Ledger(self.sites.names, options.flows.window_s)
         self.judge = Judge(ruleset)
+        self.spans = Spans(policy, self.schedules)
         self.incidents = Incidents(_traits(ruleset))
         self.packets = 0
         self.weird = np.zeros(len(WEIRDS), dtype=np.int64)
@@ -74,6 +76,7 @@ class Pipeline:
         self.activity.adopt(self._police(policy, self.last_ns))
         self.ledger.adopt(self.sites.names)
         self.judge.adopt(ruleset)
+        self.spans.adopt(policy, self.schedules)
         self.incidents.adopt(_traits(ruleset))
 
     def push(self, ordered: Ordered) -> None:
@@ -108,7 +111,8 @@ class Pipeline:
         judged = self.activity.push(windows, endings, messages, handshakes, until_ns)
         self.ledger.push(judged.activity, judged.flows["flow"].to_numpy(), messages, handshakes, until_ns)
         closed_ns = until_ns if until_ns is not None else self.last_ns // window_ns * window_ns + window_ns
-        findings = self.judge.push(judged.activity, closed_ns)
+        others = {"flow": judged.flows, "span": self.spans.push(judged.activity, closed_ns)}
+        findings = self.judge.push(judged.activity, closed_ns, others, last=until_ns is None)
         changed = self.incidents.push(findings, loss=self.loss)
         changed += self.incidents.flush(self.last_ns if until_ns is None else until_ns)
         return Step(judged, findings, tuple(changed), closed_ns)
@@ -126,7 +130,7 @@ class Pipeline:
 
 
 def _traits(ruleset: RuleSet) -> dict[str, Traits]:
-    return {rule.name: Traits(rule.quiet_ns, rule.attack) for rule in ruleset.rules}
+    return {rule.name: Traits(rule.quiet_ns, rule.attack, rule.unless) for rule in ruleset.rules}
 
 
 def analyze(

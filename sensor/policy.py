@@ -10,6 +10,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Final, Literal
 
 Peering = Literal["disabled", "scheduled", "allowed"]
+Role = Literal["client", "server", "infrastructure", "vpn", "unused"]
 Network = IPv4Network | IPv6Network
 
 
@@ -65,7 +66,7 @@ class Endpoint:
 
     network: Network
     name: str
-    role: Literal["client", "server", "infrastructure"] = "client"
+    role: Role = "client"
     approved: bool = True
 
 

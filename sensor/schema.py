@@ -266,6 +266,18 @@ class Handshakes(Table):
     from_resp: Annotated[np.uint8, "bool", "1 if the responder sent it"]
 
 
+class Datagrams(Table):
+    """One UDP datagram on a wanted port."""
+
+    ts_ns: Annotated[np.int64, "ns", "capture time"]
+    src_hi: Annotated[np.uint64, "", "source address, upper 64 bits"]
+    src_lo: Annotated[np.uint64, "", "source address, lower 64 bits"]
+    number: Annotated[np.int64, "", "frame number in its input, from 1"]
+    at: Annotated[np.int64, "byte", "start of the UDP payload in the batch's data"]
+    length: Annotated[np.int32, "byte", "payload bytes present in the data"]
+    input: Annotated[np.int32, "", "index of the input"]
+
+
 # --- frames: pandas from here on; "category" means one of the enumeration named in the meaning ---------------------
 class ActivityFrame(Table):
     """`activity.parquet`: one row per flow per window, judged; by window, then as the flows began."""
@@ -336,6 +348,11 @@ class JudgedFrame(Table):
     first_offset: Annotated[np.int64, "byte", "its record offset"]
     first_ts_ns: Annotated[np.int64, "ns", "its time"]
     last_ts_ns: Annotated[np.int64, "ns", "time of the flow's last packet in this window"]
+    overrun_s: Annotated[np.int64, "s", "since the slot ended in which the flow began; 0 if it began while closed"]
+    clock_back_ms: Annotated[np.int64, "ms", "how long before it, by the capture's clock, a frame lies that came after it"]
+    address_step: Annotated[
+        np.int64, "", "how far the responder is above the one that the originator asked before; 0 if far, or not new"
+    ]
 
 
 class FlowFrame(Table):
@@ -410,7 +427,6 @@ class JudgedFlowFrame(Table):
     answered: Annotated[np.bool_, "", "the responder accepted the connection, or sent data"]
     one_sided: Annotated[np.bool_, "", "packets of one direction only, of a connection that was up"]
     evicted: Annotated[np.bool_, "", "ended for want of room in the flow table"]
-    time_backwards: Annotated[np.bool_, "", "a packet of it was older than the reorder horizon allows"]
     orig_handshakes: Annotated[np.int64, "message", "handshakes by the originator"]
     resp_handshakes: Annotated[np.int64, "message", "handshakes by the responder"]
     odd_handshakes: Annotated[
@@ -484,6 +500,18 @@ class SwarmEdgeFrame(Table):
     duplicate_bytes: Annotated[np.int64, "byte", "of these, what the receiver had been sent before"]
     off_window_bytes: Annotated[np.int64, "byte", "of these, what went while the sides were not open"]
     crossed_again: Annotated[np.int64, "message", "piece messages that had crossed between these two sites before"]
+
+
+class OfferFrame(Table):
+    """`offers.parquet`: what hosts announced by mDNS, one row per host, content and time, sorted by since_ns, host."""
+
+    host: Annotated[Literal["str"], "", "the host's name in `_dosvc._tcp.local`"]
+    addresses: Annotated[Literal["str"], "", "its addresses, those it announced and those it sent from, by comma"]
+    port: Annotated[np.int64, "", "TCP port it says it listens on (0: not said)"]
+    content_prefix: Annotated[Literal["str"], "", "hex: the first 12 bytes of a swarm hash"]
+    since_ns: Annotated[np.int64, "ns", "first announcement"]
+    until_ns: Annotated[np.int64, "ns", "it was withdrawn, or the last announcement ran out"]
+    swarm_hash: Annotated[Literal["str"], "", "hex: the swarm on the wire that it joins; empty if none was seen"]
 
 
 class FindingFrame(Table):

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from sensor.rules.ruleset import Expectation, RuleSet
     from sensor.schema import Incident
 
 _POLICY_SUFFIXES: Final = (".yaml", ".yml")
+
+
+class Analyze(Protocol):
+    """Capture, policy and size of the flow table (0: as ever) in, all incidents out; it judges by the rule set."""
+
+    def __call__(self, capture: Path, policy: Path, flow_table: int, /) -> tuple[Incident, ...]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,7 @@ class CaseResult:
         return f"{verdict}: {self.rule} on {self.capture} ({self.policy}): expected {self.expected}, found {self.found}"
 
 
-def run(ruleset: RuleSet, captures: Path, analyze: Callable[[Path, Path], tuple[Incident, ...]]) -> list[CaseResult]:
+def run(ruleset: RuleSet, captures: Path, analyze: Analyze) -> list[CaseResult]:
     """Return the result of every case of every rule, in their order; each capture is analysed once per policy.
 
     Parameters
@@ -42,14 +48,14 @@ def run(ruleset: RuleSet, captures: Path, analyze: Callable[[Path, Path], tuple[
     captures
         The folder that holds `<capture>.pcap…` and `<policy>.yaml`.
     analyze
-        Capture and policy in, all incidents out; it must judge by this rule set.
+        It must judge by this rule set.
 
     Raises
     ------
     OperatorError
         As `analyze` raises it, of a policy that is wrong.
     """
-    known: dict[tuple[Path, Path], tuple[Incident, ...]] = {}
+    known: dict[tuple[Path, Path, int], tuple[Incident, ...]] = {}
     results = []
     for rule in ruleset.rules:
         for case in rule.cases:
@@ -59,11 +65,10 @@ def run(ruleset: RuleSet, captures: Path, analyze: Callable[[Path, Path], tuple[
                 missing = f"no {case.capture}.pcap" if capture is None else f"no {case.policy}.yaml"
                 results.append(_result(rule.name, case, f"{missing} in {captures}", passed=False))
                 continue
-            if (capture, policy) not in known:
-                known[capture, policy] = analyze(capture, policy)
-            results.append(
-                _judged(rule.name, case, [each for each in known[capture, policy] if each.rule == rule.name])
-            )
+            key = (capture, policy, case.flow_table)
+            if key not in known:
+                known[key] = analyze(*key)
+            results.append(_judged(rule.name, case, [each for each in known[key] if each.rule == rule.name]))
     return results
 
 

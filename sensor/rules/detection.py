@@ -188,7 +188,7 @@ def _wrong_text(value: Any, modifiers: list[str], name: str, kind: Kind) -> tupl
     if not isinstance(value, str):
         return _shown(value), f'{name} holds text; write "{value}" in quotes'
     unusual = set(modifiers) & _TEXT or re.search(r"[*?\\]", value)
-    if kind.words and not unusual and value.lower() not in kind.words:
+    if kind.words and not unusual and value.lower() not in {word.lower() for word in kind.words}:
         return _shown(value), nearest(value, kind.words) or f"{name} is one of {', '.join(kind.words)}"
     return None
 

@@ -1,7 +1,8 @@
 """A rule document's header: what it must have, what kind of value each part is, and our own parts beside Sigma's.
 
 Our own are `reason` (the sentence of a finding), `subject` (whom a rule without correlation is about), `quiet` (after
-which its incident closes), `part_of` (another threshold of the same rule), `evasion` (how it is evaded) and `cases`.
+which its incident closes), `part_of` (another threshold of the same rule), `unless` (rules that tell the same better),
+`evasion` (how it is evaded) and `cases`.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
 
 _WORDS: Final = ("title", "id", "name", "status", "description", "author", "level", "license")
 _OUR_WORDS: Final = ("reason", "evasion", "quiet", "part_of")
-_LISTS: Final = ("tags", "references", "falsepositives", "fields")
+_LISTS: Final = ("tags", "references", "falsepositives", "fields", "unless")
 _OTHER: Final = ("date", "modified", "logsource", "detection", "correlation", "related", "taxonomy", "scope", "cases")
 _KEYS: Final = (*_WORDS, *_OUR_WORDS, *_LISTS, *_OTHER, "subject")
 _NEEDED: Final = ("title", "name", "level")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _CASE_KEYS: Final = ("capture", "policy", "expect")
+_TABLE: Final = "flow_table"
 _MOST_REASON: Final = 500
 _DAY_NS: Final = 86_400 * 1_000_000_000
 _UNITS_NS: Final = {"s": _DAY_NS // 86_400, "m": _DAY_NS // 1440, "h": _DAY_NS // 24, "d": _DAY_NS, "w": 7 * _DAY_NS}
@@ -107,6 +109,7 @@ def rest(plain: dict[str, Any]) -> dict[str, Any]:
         "reason": " ".join(str(plain.get("reason", plain["title"])).split()),
         "quiet_ns": span_ns(plain.get("quiet", _DEFAULT_QUIET)),
         "cases": tuple(_expectation(each) for each in plain.get("cases") or ()),
+        "unless": _listed(plain.get("unless")),
     }
 
 
@@ -114,7 +117,7 @@ def _check_sigma(document: Document) -> list[Mistake]:
     """Return what pySigma finds in Sigma's own part of the header."""
     from sigma.rule import SigmaRule
 
-    keys = (*_WORDS, *_LISTS, "date", "modified")
+    keys = (*_WORDS, *(key for key in _LISTS if key != "unless"), "date", "modified")
     header: dict[str, Any] = {key: document.plain[key] for key in keys if key in document.plain}
     header.setdefault("title", "-")  # whether it is needed depends on who refers to it
     body = {"logsource": {"product": "-"}, "detection": {"any": _ANY, "condition": "any"}}
@@ -169,7 +172,7 @@ def _check_cases(document: Document, category: str) -> list[Mistake]:
     found = []
     for at, case in enumerate(cases):
         where = document.at("cases", at)
-        if not isinstance(case, dict) or sorted(case) != sorted(_CASE_KEYS):
+        if not isinstance(case, dict) or not {*_CASE_KEYS} <= {*case} <= {*_CASE_KEYS, _TABLE}:
             found.append(Mistake(where, "not a case", right))
             continue
         found += [
@@ -177,6 +180,8 @@ def _check_cases(document: Document, category: str) -> list[Mistake]:
             for key in ("capture", "policy")
             if not (isinstance(case[key], str) and _NAME.fullmatch(case[key]))
         ]
+        if not isinstance(case.get(_TABLE, 1), int) or isinstance(case.get(_TABLE), bool) or case.get(_TABLE, 1) < 1:
+            found.append(Mistake(document.at("cases", at, _TABLE), f'"{case[_TABLE]}"', "write a number of flows"))
         if not _is_expectation(case["expect"], {*kinds(category), *_aliases(document.plain)}):
             where = document.at("cases", at, "expect")
             found.append(Mistake(where, "neither a number nor a list of subjects", "write 1, or [{resp_ip: 10.1.0.5}]"))
@@ -192,9 +197,9 @@ def _is_expectation(plain: Any, columns: set[str]) -> bool:
 def _expectation(case: dict[str, Any]) -> Expectation:
     expect = case["expect"]
     if isinstance(expect, int):
-        return Expectation(case["capture"], case["policy"], expect)
+        return Expectation(case["capture"], case["policy"], expect, None, case.get(_TABLE, 0))
     subjects = tuple(tuple(sorted(each.items())) for each in expect)
-    return Expectation(case["capture"], case["policy"], len(expect), subjects)
+    return Expectation(case["capture"], case["policy"], len(expect), subjects, case.get(_TABLE, 0))
 
 
 def _is_list_of_text(plain: Any) -> bool:

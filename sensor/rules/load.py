@@ -191,6 +191,12 @@ def _linked(parts: list[_Part], mistakes: list[Mistake]) -> list[Rule]:
             if owner is not None:
                 extensions.setdefault(id(owner), []).append(part)
     reporting = [part for part in parts if id(part) not in hidden and not part.extends]
+    mistakes += [
+        Mistake(part.document.at("unless", at), f'unknown rule "{name}"', nearest(name, names) or "name a rule here")
+        for part in reporting
+        for at, name in enumerate(part.document.plain.get("unless", ()))
+        if name not in names and len(reporting) > 1
+    ]
     for part in reporting:
         mistakes += header.check_complete(part.document, plain_rule=part.correlation is None)
     return (

@@ -45,12 +45,16 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What a rule must find in a sample capture: so many incidents, or exactly these subjects."""
+    """What a rule must find in a sample capture: so many incidents, or exactly these subjects.
+
+    `flow_table` is how many flows the sensor may hold meanwhile (0: as many as ever).
+    """
 
     capture: str
     policy: str
     incidents: int
     subjects: tuple[tuple[tuple[str, str | int], ...], ...] | None = None
+    flow_table: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,8 @@ class Rule:
 
     `subject` are the columns that a finding is about. Without measures one row is enough; with several, any of them is.
     `parts` are the conditions that a temporal correlation must see, in order, or that `aliases` speak of: an alias
-    is a column of the subject that stands for another column in each part.
+    is a column of the subject that stands for another column in each part. `unless` are rules that tell the same
+    better: what an incident of theirs with the same subject covers is not told again.
     """
 
     name: str
@@ -82,6 +87,7 @@ class Rule:
     where: str = ""
     parts: tuple[Clause, ...] = ()
     aliases: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    unless: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,7 @@ class RuleSet:
 def _rule(plain: dict[str, Any]) -> Rule:
     return Rule(
         **plain
-        | {name: tuple(plain[name]) for name in ("subject", "tags", "attack", "falsepositives")}
+        | {name: tuple(plain[name]) for name in ("subject", "tags", "attack", "falsepositives", "unless")}
         | {
             "condition": _clause(plain["condition"]),
             "measures": tuple(Measure(**each) for each in plain["measures"]),
@@ -126,4 +132,4 @@ def _clause(plain: dict[str, Any]) -> Clause:
 def _expectation(plain: dict[str, Any]) -> Expectation:
     subjects = plain["subjects"]
     named = None if subjects is None else tuple(tuple((key, value) for key, value in each) for each in subjects)
-    return Expectation(plain["capture"], plain["policy"], plain["incidents"], named)
+    return Expectation(plain["capture"], plain["policy"], plain["incidents"], named, plain["flow_table"])

@@ -236,7 +236,8 @@ def _ordinary_week(scene: Scene) -> None:
     scene.talk(servers[1], servers[0], OPEN["servers"][0][0] + 12 * MINUTE, SERVERS).run(Transfer(update, range(20)))
 
 
-def _found(rule: str, **subject: str) -> tuple[Finding, ...]:
+def found(rule: str, **subject: str) -> tuple[Finding, ...]:
+    """Return one finding as a story promises it."""
     return (Finding(rule, tuple(sorted(subject.items()))),)
 
 
@@ -256,7 +257,7 @@ _TOLD: Final = (
         "Two downloads inside the headquarters at 14:05 and 14:16 local time; its slot closed at 06:00.",
         2,
         _off_window,
-        _found("w01_off_window_transfer", site_pair="hq~hq"),
+        found("w01_off_window_transfer", site_pair="hq~hq"),
     ),
     Story(
         "slot-edge",
@@ -265,7 +266,7 @@ _TOLD: Final = (
         "only the bytes after that are off the schedule.",
         1,
         _slot_edge,
-        _found("w01_off_window_transfer", site_pair="hq~hq"),
+        found("w05_window_overrun", site_pair="hq~hq"),
     ),
     Story(
         "cross-site",
@@ -274,7 +275,7 @@ _TOLD: Final = (
         "are in their slots, so the time is right; but each may only peer with itself.",
         1,
         _cross_site,
-        _found("t03_cross_site", site_pair="branch~hq"),
+        found("t03_cross_site", site_pair="branch~hq"),
     ),
     Story(
         "internet-peer",
@@ -282,7 +283,7 @@ _TOLD: Final = (
         "A PC of the headquarters downloads three pieces from 203.0.113.77.",
         1,
         _internet_peer,
-        _found("t05_internet_peering", site="hq"),
+        found("t05_internet_peering", site="hq"),
     ),
     Story(
         "disabled-attempt",
@@ -290,8 +291,8 @@ _TOLD: Final = (
         "A cash desk tries two others, and a PC of the headquarters tries a cash desk; nobody answers.",
         3,
         _disabled_attempt,
-        _found("w02_attempt_while_disabled", orig_ip="10.9.0.11", site="cash-desks")
-        + _found("w02_attempt_while_disabled", orig_ip="10.1.20.60", site="hq"),
+        found("w02_attempt_while_disabled", orig_ip="10.9.0.11", site="cash-desks")
+        + found("w02_attempt_while_disabled", orig_ip="10.1.20.60", site="hq"),
         WHOLE,
     ),
     Story(
@@ -300,7 +301,7 @@ _TOLD: Final = (
         "A cash desk answers on 7680, reads a handshake and closes: no transfer, but the service runs.",
         1,
         _disabled_listener,
-        _found("w03_listener_while_disabled", resp_ip="10.9.0.16"),
+        found("w03_listener_while_disabled", resp_ip="10.9.0.16"),
         WHOLE,
     ),
     Story(
@@ -310,7 +311,7 @@ _TOLD: Final = (
         "Uncut.",
         1,
         _disabled_transfer,
-        _found("w04_transfer_while_disabled", site_pair="cash-desks~cash-desks"),
+        found("w04_transfer_while_disabled", site_pair="cash-desks~cash-desks"),
         WHOLE,
     ),
     Story(
@@ -319,7 +320,7 @@ _TOLD: Final = (
         "64 addresses in 10 seconds, one SYN each; a third of them answer with RST, the others not at all.",
         64,
         _sweep,
-        _found("r01_horizontal_scan", orig_ip="10.1.20.99"),
+        found("r01_horizontal_scan", orig_ip="10.1.20.99"),
         WHOLE,
     ),
     Story(
@@ -337,7 +338,7 @@ _TOLD: Final = (
         "Two requests to a web server that took port 7680. Uncut.",
         1,
         _http,
-        _found("p01_other_protocol", resp_ip="10.1.20.82", verdict="http"),
+        found("p01_other_protocol", resp_ip="10.1.20.82", verdict="http"),
         WHOLE,
     ),
     Story(
@@ -346,7 +347,7 @@ _TOLD: Final = (
         "A TLS 1.3 handshake and some application data. Uncut.",
         1,
         _tls,
-        _found("p01_other_protocol", resp_ip="10.1.20.84", verdict="tls"),
+        found("p01_other_protocol", resp_ip="10.1.20.84", verdict="tls"),
         WHOLE,
     ),
     Story(
@@ -355,7 +356,7 @@ _TOLD: Final = (
         "Banners, key exchange offers, and encrypted packets. Uncut.",
         1,
         _ssh,
-        _found("p01_other_protocol", resp_ip="10.1.20.86", verdict="ssh"),
+        found("p01_other_protocol", resp_ip="10.1.20.86", verdict="ssh"),
         WHOLE,
     ),
     Story(
@@ -364,7 +365,7 @@ _TOLD: Final = (
         "More than 8 KiB each way that look random from the first byte. Uncut.",
         1,
         _opaque,
-        _found("p02_opaque", orig_ip="10.1.20.87", resp_ip="10.1.20.88"),
+        found("p02_opaque", orig_ip="10.1.20.87", resp_ip="10.1.20.88"),
         WHOLE,
     ),
     Story(

@@ -7,7 +7,7 @@ from hashlib import sha256
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
-from sensor.samples import office
+from sensor.samples import annex, office
 from sensor.samples.files import UNCUT
 from sensor.samples.stack import SECOND
 
@@ -112,6 +112,16 @@ Piece data is one constant byte. Checksums are right, also where the capture is 
 |---|---|---|---|---|
 """
 
+_ANNEX: Final = """
+## The annex
+
+Rarer sins, one small capture each, in `annex.yaml` (sites that may peer at any time, with an inventory in `annex.csv`)
+and `weekly.yaml` (a laboratory with one slot a week). They are not part of the office's week.
+
+| file | what | policy | packets | flows | expected findings |
+|---|---|---|---|---|---|
+"""
+
 
 def write_all(folder: Path) -> tuple[Path, ...]:
     """Write every capture, its page, the policy and the overview; return what was written."""
@@ -127,6 +137,21 @@ def write_all(folder: Path) -> tuple[Path, ...]:
         rules = ", ".join(dict.fromkeys(f"`{finding.rule}`" for finding in story.findings)) or "none"
         link = f"[{story.name}]({story.name}.md)"
         rows.append(f"| {link} | {story.title} | {truth.packets:,} | {len(truth.flows)} | {rules} |\n")
+    rows.append(_ANNEX)
+    for piece in annex.PIECES.values():
+        story, data, truth = piece.story, annex.build(piece.story.name), annex.truth(piece.story.name)
+        written += [
+            _put(folder / f"{story.name}.pcap", data),
+            _put(folder / f"{story.name}.md", page(story, data, truth)),
+        ]
+        rules = ", ".join(dict.fromkeys(f"`{finding.rule}`" for finding in story.findings))
+        link = f"[{story.name}]({story.name}.md)"
+        rows.append(f"| {link} | {story.title} | {piece.policy} | {truth.packets:,} | {len(truth.flows)} | {rules} |\n")
+    written += [
+        _put(folder / "annex.yaml", annex.POLICY),
+        _put(folder / "annex.csv", annex.INVENTORY),
+        _put(folder / "weekly.yaml", annex.WEEKLY),
+    ]
     written.append(_put(folder / "office.yaml", POLICY))
     written.append(_put(folder / "README.md", _ABOUT + "".join(rows)))
     return tuple(written)

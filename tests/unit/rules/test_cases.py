@@ -43,7 +43,7 @@ def captures(tmp_path: Path) -> Path:
 def results(captures: Path, *expected: Expectation) -> tuple[list[tuple[bool, str]], list[str]]:
     analysed = []
 
-    def analyze(capture: Path, policy: Path) -> tuple[Incident, ...]:
+    def analyze(capture: Path, policy: Path, _: int) -> tuple[Incident, ...]:
         analysed.append(f"{capture.name} {policy.name}")
         return tuple(cases.incident(**each) for each in FOUND[capture.name.split(".")[0]])
 

@@ -1,0 +1,54 @@
+"""Whether the clock of a capture was set back: frames are numbered as they came, so a later number cannot be earlier.
+
+Sorting by time hides it; the numbers still tell. What is said of a frame is how long before it, by the clock, a frame
+lies that came after it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from sensor.schema import Rows
+
+Whole = npt.NDArray[np.int64]
+_MS: Final = 1_000_000
+_KEPT: Final = 4096  # records of each input that later frames are compared with
+_INPUTS: Final = 1024
+
+
+class Clocks:
+    """The highest frame numbers of each input, and when they were seen."""
+
+    def __init__(self) -> None:
+        self._records: dict[int, tuple[Whole, Whole]] = {}
+
+    def push(self, rows: Rows) -> Whole:
+        """Return by how many ms the clock was set back after each row's first packet: int64[W] of Windows[W].
+
+        Raises
+        ------
+        nothing
+        """
+        back = np.zeros(len(rows), dtype=np.int64)
+        for source in np.unique(rows["first_input"]).tolist():
+            mine = np.flatnonzero(rows["first_input"] == source)
+            mine = mine[np.lexsort((rows["first_number"][mine], rows["first_ts_ns"][mine]))]
+            back[mine] = self._behind(source, rows["first_number"][mine], rows["first_ts_ns"][mine])
+        while len(self._records) > _INPUTS:
+            del self._records[next(iter(self._records))]
+        return back
+
+    def _behind(self, source: int, number: Whole, ts_ns: Whole) -> Whole:
+        before, seen_ns = self._records.pop(source, (np.zeros(0, np.int64), np.zeros(0, np.int64)))
+        numbers, times = np.concatenate((before, number)), np.concatenate((seen_ns, ts_ns))
+        highest = np.maximum.accumulate(numbers)
+        first = np.searchsorted(highest, number, side="right")  # the first row by time that came after each
+        own = np.arange(len(before), len(numbers))
+        late = np.where(first < own, ts_ns - times[np.minimum(first, len(times) - 1)], 0)
+        record = np.flatnonzero(np.diff(highest, prepend=-1))[-_KEPT:]
+        self._records[source] = numbers[record], times[record]
+        return np.asarray(np.maximum(late, 0) // _MS, dtype=np.int64)
