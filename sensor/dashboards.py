@@ -175,7 +175,7 @@ def swarms() -> Json:
             series("Payload from site to site", "Unique payload per second, for each pair that moves any.", "Bps",
                    Query(f"sum by (from_site, to_site) (rate({crossing})) > 0", "{{from_site}} → {{to_site}}"), width=24),
             row("What it cost"),
-            series("Pieces", "DO piece messages by who sent them.", "short",
+            series("Pieces by site", "DO piece messages by who sent them.", "short",
                    Query(rate("swarmtap_flow_pieces_total", "site, direction"), "{{site}} {{direction}}")),
             series("Sent again", "Payload that was retransmitted: loss or congestion on the way.", "Bps",
                    Query(rate("swarmtap_flow_retransmitted_bytes_total", "site"), "{{site}}"), stacked=True),
