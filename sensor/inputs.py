@@ -144,7 +144,7 @@ class Inputs:
                 at = min(fronts, key=lambda index: (fronts[index], index))
                 if at not in batches:
                     try:
-                        self._readers[at] = stack.enter_context(Reader(names[at][1], at))
+                        self._readers[at] = stack.enter_context(self._opened(names[at][1], at))
                     except OperatorError as error:
                         self._mistakes[at] = error.mistakes[0]
                         del fronts[at]
@@ -155,8 +155,9 @@ class Inputs:
                     self._readers[at].__exit__()
                     del fronts[at], batches[at]
                 else:
-                    fronts[at] = max(fronts[at], int(batch.frames["ts_ns"].max()))
-                    order.push(self._chosen(self.decoder.push(batch)), batch.data)
+                    packets, front_ns = self._decoded(batch)
+                    fronts[at] = max(fronts[at], front_ns)
+                    order.push(packets, batch.data)
                     self._report()
                 watermark = min(fronts.values()) if fronts else None
                 released = order.release(watermark)
@@ -169,6 +170,13 @@ class Inputs:
         if not self._readers:
             raise OperatorError(*self._mistakes.values())
 
+    def _opened(self, name: str, at: int) -> Reader:
+        return Reader(name, at)
+
+    def _decoded(self, batch: Batch) -> tuple[Rows, int]:
+        """Return the chosen packets of a batch, and the time that it reaches."""
+        return self._chosen(self.decoder.push(batch)), int(batch.frames["ts_ns"].max())
+
     def _numbered(self) -> list[tuple[int, str]]:
         """Return inputs with the time of their first packets, earliest first; their numbers follow this order."""
         if len(self._names) == 1:
@@ -177,7 +185,7 @@ class Inputs:
         wrong: list[tuple[str, Mistake]] = []
         for name in self._names:
             try:
-                found.append((*_first_and_last(name), name))
+                found.append((*first_and_last(name), name))
             except OperatorError as error:
                 wrong.append((name, error.mistakes[0]))
         ordered = [(first_ns, name) for first_ns, _, name in sorted(found)]
@@ -205,7 +213,7 @@ def _slow_lane(frames: Rows, data: Bytes, port: int) -> tuple[Rows, npt.NDArray[
     return slow_lane(frames, data, port)
 
 
-def _first_and_last(name: str) -> tuple[int, int]:
+def first_and_last(name: str) -> tuple[int, int]:
     """Return the times of the first packet and of the first batch's last: what orders captures.
 
     A pipe can be read only once: it counts as old, and is merged by what it gives.
