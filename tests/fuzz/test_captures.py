@@ -8,7 +8,7 @@ import sys
 
 from tests.captures import ROOT
 
-SECONDS = float(os.environ.get("SWARMTAP_FUZZ_SECONDS", "20"))
+SECONDS = float(os.environ.get("SWARMTAP_FUZZ_SECONDS", "10"))
 SEED = os.environ.get("SWARMTAP_FUZZ_SEED", "7680")
 
 
