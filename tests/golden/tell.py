@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,19 +59,32 @@ def captures() -> list[Path]:
 
 
 @cache
-def _given() -> tuple[Policy, RuleSet]:
-    return load_policy(SAMPLES / "office.yaml"), load([ROOT / "rules"])
+def _rules() -> RuleSet:
+    return load([ROOT / "rules"])
+
+
+@cache
+def _policy(name: str) -> Policy:
+    return load_policy(SAMPLES / f"{name}.yaml")
+
+
+def policy_of(capture: Path) -> str:
+    """Return the name of the policy that a sample is judged by: the README's table says it of those of the annex."""
+    readme = (SAMPLES / "README.md").read_text(encoding="utf-8")
+    row = re.search(rf"^\| \[{capture.stem}\]\(\S+\) \|[^|]*\| ([a-z]+) \|", readme, re.MULTILINE)
+    return row[1] if row else "office"
 
 
 def tell(capture: Path) -> dict[str, str]:
     """Return the texts of a capture's golden folder by file name."""
-    policy, rules = _given()
-    case = pipeline.analyze([str(capture)], policy, rules)
+    policy = policy_of(capture)
+    case = pipeline.analyze([str(capture)], _policy(policy), _rules())
     messages = list(_messages(capture))
     seen = {message["kind"] for message in messages}
     found = {rule: count for rule, count in case.findings.items() if count}
     weird = {kind: count for kind, count in case.weird.items() if count}
     summary = [
+        f"judged by {policy}.yaml",
         f"{case.packets} packets, {case.packets_7680} of them on TCP 7680, {case.payload_bytes} bytes of payload",
         f"{len(case.flows)} flows, {len(case.activity)} windows, {case.peers} peers, {case.swarms} swarms",
         kinds_seen(seen),
