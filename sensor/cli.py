@@ -92,6 +92,10 @@ def analyze(
     site: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only packets from or to this site.")] = None,
     host: _Host = None,
     flow: _Flow = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Let Dask workers read the files: tcp://host:8786, or local:N."),
+    ] = None,
 ) -> None:
     """Take captures apart: summary on the terminal, and with -o a case folder.
 
@@ -118,7 +122,8 @@ def analyze(
     )
     progress = _Progress()
     # Reading begins at once; what judges is imported meanwhile.
-    inputs = Inputs(find(paths), options, progress).start()
+    names = find(paths)
+    inputs = (_cluster(cluster, names, options, progress) if cluster else Inputs(names, options, progress)).start()
     try:
         loaded = _load(policy, rules)
         from sensor import pipeline
@@ -195,8 +200,8 @@ def watch(
 
         swarmtap watch --replay office-week.pcap --speed 3600 -p policy.yaml
     """
-    # Threads of a library that is not used would keep what the sensor gives up; they are started by its import.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Threads that libraries start when they are imported would keep what the sensor gives up.
+    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
     from sensor import watching
     from sensor.outlets import OutletOptions
     from sensor.sources.ring import RingOptions
@@ -507,6 +512,12 @@ def _tell(case: Case, out: Path | None, level: int | None) -> int:
     if level is not None and any(LEVELS.index(incident.level) >= level for incident in case.incidents):
         return Exit.FOUND
     return Exit.DAMAGED if any(read.damage for read in case.inputs) else Exit.DONE
+
+
+def _cluster(address: str, names: list[str], options: Any, progress: Any) -> Any:
+    from sensor.cluster import ClusterInputs, connect
+
+    return ClusterInputs(names, options, connect(address), progress)
 
 
 def _selection(policy: Path | None, flow: list[str] | None, host: list[str] | None, site: list[str] | None) -> Any:
