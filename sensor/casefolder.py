@@ -12,7 +12,7 @@ from sensor import incidents
 from sensor.outfile import outfile, outfolder
 from sensor.proofs import Proofs
 from sensor.schedule import Schedules
-from sensor.schema import SwarmEdgeFrame, SwarmFrame
+from sensor.schema import OfferFrame, SwarmEdgeFrame, SwarmFrame
 from sensor.sinks import eve, evidence, manifest, parquet, summary
 from sensor.sinks.report import page
 from sensor.sinks.report.marks import Beside
@@ -50,6 +50,8 @@ def write(case: Case, folder: Path, command: Sequence[str], run_at: str) -> None
     if case.swarm_peers is not None and case.swarm_edges is not None:
         parquet.write(folder / "swarms.parquet", case.swarm_peers, SwarmFrame)
         parquet.write(folder / "swarm_edges.parquet", case.swarm_edges, SwarmEdgeFrame)
+    if case.offers is not None:
+        parquet.write(folder / "offers.parquet", case.offers, OfferFrame)
     _json(folder / "incidents.json", incidents.as_json(case.incidents, proofs))
     _json(folder / "summary.json", summary.as_json(case))
     eve.write(folder / "eve.json", case)

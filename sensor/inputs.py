@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from sensor.decode import Decoder
 from sensor.errors import Mistake, OperatorError
 from sensor.flows import FlowOptions
+from sensor.mdns import Offers
 from sensor.order import Order, Ordered
 from sensor.schema import Batch, Bytes, Input, Rows
 from sensor.sources.files import Reader
@@ -42,6 +43,8 @@ class Options:
     hashes: bool = False
     since_ns: int | None = None
     until_ns: int | None = None
+    mdns: bool = True
+    """Take up what hosts announce by mDNS."""
     select: Callable[[Rows], Rows] | None = None
     """Gives back the packets that were asked for; None: all of them."""
 
@@ -69,6 +72,7 @@ class Inputs:
     def __init__(self, names: Sequence[str], options: Options, progress: Progress | None = None) -> None:
         self.options = options
         self.decoder = Decoder(options.port, _slow_lane)
+        self.offers = Offers()
         self._names = names
         self._progress = progress
         self._readers: dict[int, Reader] = {}
@@ -175,6 +179,8 @@ class Inputs:
 
     def _decoded(self, batch: Batch) -> tuple[Rows, int]:
         """Return the chosen packets of a batch, and the time that it reaches."""
+        if self.options.mdns:
+            self.offers.push(batch)
         return self._chosen(self.decoder.push(batch)), int(batch.frames["ts_ns"].max())
 
     def _numbered(self) -> list[tuple[int, str]]:

@@ -213,6 +213,7 @@ def _case(inputs: Inputs, pipeline: Pipeline, steps: Sequence[Step]) -> Case:
         off_window_payload_bytes={str(site): int(volume) for site, volume in off.items()},
         swarm_peers=pipeline.ledger.peers(),
         swarm_edges=pipeline.ledger.edges(),
+        offers=pipeline.ledger.offers(inputs.offers.rows()),
     )
 
 

@@ -593,7 +593,8 @@ class Case:
     `flows` has the columns of FlowFrame and `flow`; `activity` those of ActivityFrame and JudgedFrame. `findings`
     counts by rule name, with a 0 for each loaded rule; `weird` counts by kind; `peers` is how many addresses moved
     payload or answered; `policy` is the policy that judged, `rules` maps each rule's file to its SHA-256.
-    `swarm_peers` and `swarm_edges` have the columns of SwarmFrame and SwarmEdgeFrame; None where no ledger was kept.
+    `swarm_peers`, `swarm_edges` and `offers` have the columns of SwarmFrame, SwarmEdgeFrame and OfferFrame; None where
+    no ledger was kept.
     """
 
     inputs: tuple[Input, ...]
@@ -615,6 +616,7 @@ class Case:
     off_window_payload_bytes: dict[str, int]
     swarm_peers: pd.DataFrame | None = None
     swarm_edges: pd.DataFrame | None = None
+    offers: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Who gives is told by the sender of piece messages, never by who opened the conne
 from __future__ import annotations
 
 import uuid
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sensor.schema import Handshakes, Messages, Rows, SwarmEdgeFrame, SwarmFrame
+from sensor.schema import Handshakes, Messages, OfferFrame, Rows, SwarmEdgeFrame, SwarmFrame, Table
 from sensor.wire import BITFIELD, HAVE, PIECE
 
 if TYPE_CHECKING:
@@ -339,6 +340,21 @@ class Ledger:
             ]  # fmt: skip
         return self._frame(SwarmEdgeFrame, found, "from_site", "to_site")
 
+    def offers(self, announced: Sequence[tuple[str, str, int, str, int, int]]) -> pd.DataFrame:
+        """Return what hosts announced, joined to swarms by the first bytes of their hashes: the columns of OfferFrame.
+
+        Parameters
+        ----------
+        announced : sequence of (host, addresses, port, content prefix, since, until)
+        """
+        swarms = sorted(self._swarms)
+        found = []
+        for row in announced:
+            at = bisect_left(swarms, row[3])
+            joined = swarms[at] if at < len(swarms) and row[3] and swarms[at].startswith(row[3]) else ""
+            found.append((*row, joined))
+        return self._frame(OfferFrame, found)
+
     def _peer_rows(self) -> Iterator[tuple[Any, ...]]:
         for swarm_hash, swarm in sorted(self._swarms.items()):
             peers = sorted(swarm.peers.values(), key=lambda peer: (peer.first_ns, peer.ip, peer.peer_id))
@@ -351,9 +367,7 @@ class Ledger:
                     p.downloaded, p.off_window, p is seeder,
                 )  # fmt: skip
 
-    def _frame(
-        self, table: type[SwarmFrame | SwarmEdgeFrame], rows: list[tuple[Any, ...]], *sites: str
-    ) -> pd.DataFrame:
+    def _frame(self, table: type[Table], rows: list[tuple[Any, ...]], *sites: str) -> pd.DataFrame:
         columns = zip(*rows, strict=True) if rows else ([] for _ in table.columns())
         frame = {}
         for column, values in zip(table.columns(), columns, strict=True):

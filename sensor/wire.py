@@ -62,3 +62,4 @@ DO_LENGTH_REQUEST: Final = 13
 DO_PIECE_HEADER: Final = 9  # id, index, begin: what a piece message's length counts beside the data
 DO_MESSAGE_MAX: Final = 0x1F4000  # 2,048,000: the receiver's limit in public reverse-engineering notes
 DO_PIECE_SIZE: Final = 1 << 20  # "typically 1 MB", and Range headers of whole MiB in public captures
+DO_SERVICE: Final = b"_dosvc._tcp.local"  # DNS-SD service of Local Peer Discovery, in 39 public captures
