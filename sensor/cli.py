@@ -172,6 +172,10 @@ def watch(
     listen: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Where metrics and health are served.")
     ] = "127.0.0.1:9768",
+    web_config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="TLS, client certificates and passwords, as Prometheus' web-config.yml."),
+    ] = None,
     linger: Annotated[
         float, typer.Option(metavar="SECONDS", help="Serve on for so long after the replay's end.")
     ] = 0.0,
@@ -213,6 +217,7 @@ def watch(
         interfaces=tuple(dict.fromkeys(interface or ())),
         captures=tuple(replay or ()),
         listen=listen,
+        web_config=web_config,
         speed=speed,
         linger_s=linger,
         user=user,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import uvicorn
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
@@ -24,6 +25,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from sensor import __version__
 from sensor.errors import Mistake, OperatorError
 from sensor.landing import page
+from sensor.webconfig import Guard
 
 if TYPE_CHECKING:
     import asyncio
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
     from starlette.requests import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 HOST: Final = "127.0.0.1"
 PORT: Final = 9768  # free in Prometheus' list of default port allocations
@@ -86,8 +89,8 @@ def listen(text: str) -> Listen:
     return Listen(str(address), int(port))
 
 
-def application(answers: Answers) -> Starlette:
-    """Return the pages as an ASGI application.
+def application(answers: Answers, guard: Guard | None = None) -> Starlette:
+    """Return the pages as an ASGI application, for those whom the guard admits.
 
     Raises
     ------
@@ -117,7 +120,25 @@ def application(answers: Answers) -> Starlette:
 
     pages = {"/": landing, "/metrics": metrics, "/-/healthy": healthy, "/-/ready": ready, "/status": status}
     routes = [Route(path, page, methods=["GET"]) for path, page in pages.items()]
-    return Starlette(routes=routes, middleware=[Middleware(GZipMiddleware, minimum_size=1024)])
+    doors = [Middleware(_Door, guard=guard)] if guard and guard.users else []
+    return Starlette(routes=routes, middleware=[*doors, Middleware(GZipMiddleware, minimum_size=1024)])
+
+
+class _Door:
+    """Asks for a password before anything is told."""
+
+    def __init__(self, app: ASGIApp, guard: Guard) -> None:
+        self._app = app
+        self._guard = guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        header = next((value for name, value in scope.get("headers", ()) if name == b"authorization"), b"")
+        # In a thread: a wrong password costs a tenth of a second, and must cost nobody else anything.
+        if await run_in_threadpool(self._guard.admits, header.decode("latin-1")):
+            await self._app(scope, receive, send)
+            return
+        refusal = PlainTextResponse("Unauthorized\n", 401, {**_HEADERS, "WWW-Authenticate": 'Basic realm="swarmtap"'})
+        await refusal(scope, receive, send)
 
 
 class Server:
@@ -129,10 +150,13 @@ class Server:
         The address to listen on.
     answers
         What the pages tell.
+    guard
+        Who may read them; everyone who reaches the address by default.
     """
 
-    def __init__(self, where: Listen, answers: Answers) -> None:
+    def __init__(self, where: Listen, answers: Answers, guard: Guard | None = None) -> None:
         self._where = where
+        self._guard = guard or Guard()
         self._answers = answers
         self._socket: socket.socket | None = None
         self._server: uvicorn.Server | None = None
@@ -142,7 +166,8 @@ class Server:
     def url(self) -> str:
         """The address that the pages are served at, with the port that the system chose for port 0."""
         host, port = self._socket.getsockname()[:2] if self._socket else (self._where.host, self._where.port)
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "https" if self._guard.tls else "http"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     def __enter__(self) -> Self:
         """Listen, and serve.
@@ -154,7 +179,7 @@ class Server:
         """
         self._socket = _bound(self._where)
         config = uvicorn.Config(
-            application(self._answers),
+            application(self._answers, self._guard),
             http=_Impatient,
             ws="none",
             lifespan="off",
@@ -166,6 +191,8 @@ class Server:
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_STOP_S,
         )
+        config.load()
+        config.ssl = self._guard.tls
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="serve", daemon=True

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sensor import privileges, serve, status, words
+from sensor import privileges, serve, status, webconfig, words
 from sensor.errors import Exit, Mistake, OperatorError
 from sensor.inputs import Inputs, Options
 from sensor.live import Live
@@ -33,6 +33,7 @@ from sensor.sources.ring import RingFacts, RingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from sensor.policy import Policy
     from sensor.rules.ruleset import RuleSet
@@ -60,6 +61,7 @@ class WatchOptions:
     interfaces: tuple[str, ...] = ()
     captures: tuple[str, ...] = ()
     listen: str = "127.0.0.1:9768"
+    web_config: Path | None = None
     speed: float = 1.0
     linger_s: float = 0.0
     user: str = ""
@@ -414,6 +416,7 @@ def watch(load: Load, options: WatchOptions) -> int:
         If the address cannot be listened on, an interface or capture cannot be read, or a sink makes no sense.
     """
     names = options.interfaces or (_REPLAY,)
+    guard = webconfig.load(options.web_config)
     notifier = Notifier.of_service()
     with ExitStack() as stack:
         screen = stack.enter_context(Screen(sys.stdout, sys.stderr))
@@ -429,7 +432,7 @@ def watch(load: Load, options: WatchOptions) -> int:
             signal.signal(number, run.stop)
         signal.signal(signal.SIGHUP, run.reload)
         answers = serve.Answers(registry(run.tallies), lambda: run.is_ready, run.status)
-        server = stack.enter_context(serve.Server(serve.listen(options.listen), answers))
+        server = stack.enter_context(serve.Server(serve.listen(options.listen), answers, guard))
         run.notice(f"serving {server.url}/metrics")
         notifier.ready("watching " + ", ".join(names))
         if live is not None:
