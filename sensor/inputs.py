@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # Portions that may wait between the reading thread and the rest: enough to bridge an import, at most some 100 MB.
 _WAITING: Final = 24
+# How long the reading thread is waited for when it is told to end: who waits for a pipe cannot be called back.
+_PATIENCE_S: Final = 1.0
 
 Progress = Callable[[int, int], None]
 
@@ -94,7 +96,7 @@ class Inputs:
             with contextlib.suppress(queue.Empty):
                 while True:
                     self._queue.get_nowait()
-            self._thread.join()
+            self._thread.join(_PATIENCE_S)
 
     def portions(self) -> Iterator[Portion]:
         """Yield packets in time order.

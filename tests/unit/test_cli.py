@@ -1,0 +1,338 @@
+"""The command line: what each command exits with, and what it says to whom."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import typer
+
+from sensor import __version__, cli
+from sensor.errors import Exit, OperatorError
+from tests.captures import ROOT, SAMPLES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Swarmtap = Callable[..., "Ran"]
+
+COMMANDS = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+SIN = SAMPLES / "off-window.pcap"  # one incident of level medium under OFFICE
+QUIET = SAMPLES / "allowed-night.pcap"
+OFFICE = SAMPLES / "office.yaml"
+
+
+class Ran:
+    """What a command exited with and said."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def mistakes(self) -> list[str]:
+        """The lines on standard error; each of them must be one."""
+        assert self.code == 2
+        assert self.out == ""
+        lines = self.err.splitlines()
+        assert lines
+        assert all(line.startswith("swarmtap: ") for line in lines), self.err
+        return [line.removeprefix("swarmtap: ") for line in lines]
+
+
+@pytest.fixture
+def swarmtap(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Swarmtap:
+    def run(*arguments: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["swarmtap", *map(str, arguments)])
+        code = cli._run()
+        return Ran(code, *capsys.readouterr())
+
+    return run
+
+
+def started(*arguments: object, **more: object) -> subprocess.Popen[bytes]:
+    """Start the program itself."""
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-m", "sensor", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, **more)  # type: ignore[call-overload, no-any-return]
+
+
+def cut(path: Path, capture: Path = SIN) -> Path:
+    path.write_bytes(capture.read_bytes()[:-7])
+    return path
+
+
+# --- help ---
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+@pytest.mark.parametrize("how", ["--help", "-h"])
+def test_every_command_has_its_help(swarmtap: Swarmtap, command: str, how: str) -> None:
+    ran = swarmtap(command, how)
+    assert (ran.code, ran.err) == (0, "")
+    assert f"Usage: swarmtap {command}" in ran.out
+
+
+def test_help_names_every_command(swarmtap: Swarmtap) -> None:
+    ran = swarmtap("--help")
+    assert ran.code == 0
+    assert all(f" {command} " in ran.out for command in COMMANDS)
+    nothing = swarmtap()
+    assert nothing.code == 2
+    assert nothing.out.rstrip() == ran.out.rstrip()
+
+
+def test_version(swarmtap: Swarmtap) -> None:
+    ran = swarmtap("--version")
+    assert (ran.code, ran.out) == (0, f"swarmtap {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["analyse"], "No such command 'analyse'"),
+        (["analyze"], "Missing argument 'PATH…'"),
+        (["analyze", "--polcy"], "No such option: --polcy"),
+        (["schedule", "--days", "0"], "Invalid value for '--days'"),
+        (["schedule", "--days", "x"], "Invalid value for '--days'"),
+        (["analyze", "x", "--out"], "Option '--out' requires an argument"),
+    ],
+)
+def test_a_misused_option_is_one_line_that_points_to_the_help(
+    swarmtap: Swarmtap, arguments: list[str], said: str
+) -> None:
+    (line,) = swarmtap(*arguments).mistakes
+    assert line.startswith(said)
+    assert "; see swarmtap " in line
+    assert line.endswith(" --help")
+
+
+# --- analyze: what it exits with ---
+def test_without_incidents_and_damage_it_is_done(swarmtap: Swarmtap) -> None:
+    ran = swarmtap("analyze", QUIET, "-p", OFFICE, "--exit-code", "informational")
+    assert (ran.code, ran.err) == (Exit.DONE, "")
+    assert ran.out
+
+
+@pytest.mark.parametrize(
+    ("level", "code"),
+    [(None, 0), ("informational", 1), ("low", 1), ("medium", 1), ("high", 0), ("critical", 0)],
+)
+def test_incidents_of_the_level_asked_for(swarmtap: Swarmtap, level: str | None, code: int) -> None:
+    asked = [] if level is None else ["--exit-code", level]
+    ran = swarmtap("analyze", SIN, "-p", OFFICE, *asked)
+    assert ran.code == code
+    assert ran.out.startswith("Off policy: 1 medium incident.")
+
+
+def test_damage(swarmtap: Swarmtap, tmp_path: Path) -> None:
+    path = cut(tmp_path / "cut.pcap")
+    ran = swarmtap("analyze", path, "-p", OFFICE)
+    assert ran.code == Exit.DAMAGED
+    said = " ".join(ran.out.split())
+    assert "cut off" in said
+    assert "everything before it was used" in said
+    assert "cut.pcap: a record" in said  # the name stands there once
+    # Whoever asked for incidents is told of them first.
+    assert swarmtap("analyze", path, "-p", OFFICE, "--exit-code", "medium").code == Exit.FOUND
+    assert swarmtap("analyze", path, "-p", OFFICE, "--exit-code", "high").code == Exit.DAMAGED
+
+
+def test_an_unreadable_input_among_others_is_damage(swarmtap: Swarmtap, tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("no capture")
+    ran = swarmtap("analyze", SIN, text, "-p", OFFICE)
+    assert ran.code == Exit.DAMAGED
+    assert "is not a capture" in " ".join(ran.out.split())
+
+
+def test_what_the_operator_can_mend_is_a_line_each(swarmtap: Swarmtap, tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("absent.pcap", "gone.pcap")]
+    right = "does not exist; give a pcap or pcapng file, plain or compressed with gzip, zstd, lz4, bzip2 or xz"
+    assert swarmtap("analyze", *paths).mistakes == [f"{path}: {right}" for path in paths]
+    empty = tmp_path / "empty.pcap"
+    empty.write_bytes(b"")
+    assert swarmtap("analyze", empty).mistakes[0].startswith(f"{empty}: is empty (0 bytes); give")
+
+
+def test_mistakes_of_policy_and_rules_come_together(swarmtap: Swarmtap, tmp_path: Path) -> None:
+    policy, rule = tmp_path / "policy.yaml", tmp_path / "rule.yml"
+    policy.write_text("version: 1\nsites:\n  - {name: hq, subnets: [10.1.0.0/33]}\n")
+    rule.write_text("title: T\n")
+    for command in (["analyze", SIN], ["check"]):
+        mistakes = swarmtap(*command, "-p", policy, "-r", rule).mistakes
+        assert any(line.startswith(f"{policy}:3:") for line in mistakes)
+        assert any(line.startswith(f"{rule}:1:") for line in mistakes)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ["analyze", str(SIN), "--exit-code", "bad"],
+            '--exit-code: "bad" is not a level; one of informational, low, medium, high, critical',
+        ),
+        (
+            ["analyze", str(SIN), "--since", "noon"],
+            'command line: "noon" is not a time; write it as 2026-06-09, 2026-06-09T20:00 or 2026-06-09T20:00:00+02:00',
+        ),
+        (["watch"], "watch: has nothing to watch; name interfaces with -i, or captures with --replay"),
+    ],
+)
+def test_options_that_cannot_be(swarmtap: Swarmtap, arguments: list[str], line: str) -> None:
+    assert swarmtap(*arguments).mistakes == [line]
+
+
+# --- analyze: what it reads ---
+def test_standard_input() -> None:
+    with started("analyze", "-", "-p", OFFICE, "--exit-code", "medium", stdin=subprocess.PIPE) as process:
+        out, err = process.communicate(SIN.read_bytes(), timeout=60)
+    assert (process.returncode, err) == (1, b"")
+    assert b"1 input, 621 packets" in out
+
+
+def test_a_directory_and_a_glob(swarmtap: Swarmtap, tmp_path: Path) -> None:
+    for name in ("a.pcap", "sub/b.pcap", "sub/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"text" if name.endswith("txt") else QUIET.read_bytes())
+    assert "2 inputs" in swarmtap("analyze", tmp_path, "-p", OFFICE).out
+    assert "1 input," in swarmtap("analyze", tmp_path / "*.pcap", "-p", OFFICE).out
+    assert "2 inputs" in swarmtap("analyze", tmp_path / "**" / "*.pcap", "-p", OFFICE).out
+
+
+def test_since_and_until(swarmtap: Swarmtap) -> None:
+    def flows(*more: str) -> str:
+        (line,) = [x for x in swarmtap("analyze", SIN, "-p", OFFICE, *more).out.splitlines() if "TCP 7680" in x]
+        return line.split(", ")[1]
+
+    # Two transfers: at 12:05:13 and at 12:16:13 UTC.
+    assert flows() == "2 flows"
+    assert flows("--since", "2026-06-11T12:10") == "1 flow"
+    assert flows("--until", "2026-06-11T14:10:00+02:00") == "1 flow"
+    assert flows("--since", "2026-06-11T12:16:13.1") == "1 flow"
+    assert "621 packets" in swarmtap("analyze", SIN, "--until", "2026-06-11").out  # read, and none of them chosen
+
+
+def test_a_case_is_written_where_it_is_asked_for(swarmtap: Swarmtap, tmp_path: Path) -> None:
+    ran = swarmtap("analyze", SIN, "-p", OFFICE, "-o", tmp_path / "case")
+    assert ran.code == 0
+    assert f"The case is in {tmp_path / 'case'}" in ran.out.replace("\n", " ")
+    (incident,) = json.loads((tmp_path / "case" / "incidents.json").read_text())
+    assert incident["rule"] == "w01_off_window_transfer"
+    assert json.loads((tmp_path / "case" / "manifest.json").read_text())["inputs"][0]["sha256"]
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    assert swarmtap("analyze", SIN, "-p", OFFICE, "-o", blocked).code != 0
+
+
+def test_no_file_name_steers_the_terminal(swarmtap: Swarmtap, tmp_path: Path) -> None:
+    hostile = "\x1b]0;owned\x07\x1b[2J\u202e\r[bold]x.pcap"
+    absent, damaged = tmp_path / f"no {hostile}", cut(tmp_path / hostile)
+    (line,) = swarmtap("analyze", absent).mistakes
+    assert "\\x1b]0;owned\\x07\\x1b[2J" in line
+    for ran in (swarmtap("analyze", absent), swarmtap("analyze", damaged), swarmtap("analyze", tmp_path)):
+        assert not {"\x1b", "\x07", "\r", "\u202e"} & set(ran.out + ran.err)
+    assert "[bold]x.pcap" in "".join(swarmtap("analyze", damaged).out.split())
+
+
+# --- the other commands ---
+def test_check(swarmtap: Swarmtap, tmp_path: Path) -> None:
+    rule = tmp_path / "rule.yml"
+    text = (ROOT / "rules" / "w01_off_window_transfer.yml").read_text()
+    rule.write_text(text)
+    ran = swarmtap("check", "-p", OFFICE, "-r", rule)
+    assert ran.code == 0
+    assert "no mistake" in ran.out
+    assert "as expected" in ran.out
+    # A case that expects what does not happen is a mistake of the rule.
+    assert "expect: 0}" in text
+    rule.write_text(text.replace("expect: 0}", "expect: 9}"))
+    assert swarmtap("check", "-p", OFFICE, "-r", rule).code == 2
+
+
+def test_schedule(swarmtap: Swarmtap) -> None:
+    ran = swarmtap("schedule", "-p", OFFICE, "--at", "2026-06-09T20:00", "--days", "1")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines()[0] == "Schedule at 2026-06-09 20:00 UTC"
+    assert swarmtap("schedule", "-p", OFFICE, "--at", "soon").code == 2
+
+
+def test_demo(swarmtap: Swarmtap, tmp_path: Path) -> None:
+    ran = swarmtap("demo", "-o", tmp_path / "demo")
+    assert ran.code == 0
+    assert (tmp_path / "demo" / "case" / "report.html").stat().st_size
+    assert "Off policy" in ran.out
+
+
+def test_watch_replays_and_ends(swarmtap: Swarmtap) -> None:
+    assert swarmtap("watch", "--replay", SIN, "-p", OFFICE, "--speed", "0", "--listen", "127.0.0.1:0").code == 0
+
+
+# --- ends that come from outside ---
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["analyze", SIN, "-p", OFFICE], ["schedule", "-p", OFFICE, "--days", "400"]],
+)
+def test_a_reader_that_goes_away_is_no_failure(arguments: list[object]) -> None:
+    # As `swarmtap … | head -1` does, but surely before the first byte.
+    with started(*arguments) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 0
+
+
+def test_an_interrupt(tmp_path: Path) -> None:
+    fifo = tmp_path / "pipe"
+    os.mkfifo(fifo)
+    with started("analyze", fifo) as process:
+        with fifo.open("wb"):  # opens as soon as the other side does; then the command waits for bytes
+            process.send_signal(signal.SIGINT)
+            assert process.stderr
+            assert process.stderr.read() == b"swarmtap: interrupted\n"
+        assert process.wait(60) == 130
+
+
+# --- its parts ---
+@pytest.mark.parametrize(
+    ("told", "ns"),
+    [
+        ("2026-06-09", 1_780_963_200_000_000_000),
+        ("2026-06-09T20:00", 1_781_035_200_000_000_000),
+        ("2026-06-09T20:00Z", 1_781_035_200_000_000_000),
+        ("2026-06-09T20:00:00+02:00", 1_781_028_000_000_000_000),
+        ("2026-06-09T20:00:00.000001", 1_781_035_200_000_001_000),
+        ("1969-12-31T23:59:59.5", -500_000_000),
+        (None, None),
+    ],
+)
+def test_times(told: str | None, ns: int | None) -> None:
+    assert cli._instant(told) == ns
+
+
+@pytest.mark.parametrize("told", ["", "now", "20:00", "2026-13-01", "2026-06-09T25:00"])
+def test_what_is_no_time(told: str) -> None:
+    with pytest.raises(OperatorError, match="is not a time"):
+        cli._instant(told)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, terminal: bool) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    progress = cli._Progress()
+    now += 0.9
+    progress(9_000_000, 100_000_000)
+    assert capsys.readouterr().err == ""  # short work says nothing
+    now += 9.1
+    progress(50_000_000, 100_000_000)
+    said = capsys.readouterr().err
+    assert "50 of 100 MB, 5 MB/s, 10 s left" in said
+    assert said.startswith("\r\x1b[K" if terminal else "swarmtap: ")
+    progress.done()
+    assert capsys.readouterr().err == ("\r\x1b[K" if terminal else "")
