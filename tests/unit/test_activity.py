@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 HAVE, REQUEST, PIECE = 4, 6, 7
 NIGHT = NOON + 10 * 3600 * SECOND  # 22:00
+MIDNIGHT = NOON + 12 * 3600 * SECOND
 HQ, OTHER_HQ, BENCH, BER, LAB, FAR = "10.1.0.5", "10.1.0.6", "10.1.40.7", "10.2.0.8", "10.3.0.9", "198.51.100.1"
 POLICY = Policy(
     sites=(
@@ -213,6 +214,8 @@ def test_every_column_of_a_window() -> None:
         "exception": "",
         "schedule_since_ns": NOON - 12 * 3600 * SECOND,
         "schedule_next_ns": NIGHT,
+        "overrun_s": 0,
+        "address_step": 0,
     }
     assert {name: row[name] for name in wanted} == wanted
 
@@ -424,6 +427,28 @@ def test_a_flow_over_the_opening_is_off_window_in_part() -> None:
     assert judged.flows[["orig_payload_bytes", "off_window_payload_bytes"]].to_numpy().tolist() == [[110, 10]]
 
 
+@pytest.mark.parametrize(
+    ("began_ns", "at_ns", "overrun_s"),
+    [
+        (NIGHT, MIDNIGHT - 10 * SECOND, 0),  # still open
+        (NIGHT, MIDNIGHT, 10),
+        (NIGHT, MIDNIGHT + 600 * SECOND, 610),
+        (MIDNIGHT, MIDNIGHT, 0),  # it began when all was closed already
+        (MIDNIGHT + SECOND, MIDNIGHT + 600 * SECOND, 0),
+        (NOON, NIGHT - 10 * SECOND, 0),
+    ],
+)
+def test_how_long_a_flow_outlives_its_slot(began_ns: int, at_ns: int, overrun_s: int) -> None:
+    row = {"flow_start_ns": began_ns, "window_start_ns": at_ns}
+    assert Desk().take(windows(row)).activity["overrun_s"].tolist() == [overrun_s]
+
+
+def test_what_is_always_open_or_never_has_no_slot_to_outlive() -> None:
+    rows = windows({"orig": LAB, "resp": LAB}, {"flow": 1, "resp": BER}, {"flow": 2, "resp": FAR})
+    rows["flow_start_ns"] = NOON - 86_400 * SECOND
+    assert Desk().take(rows).activity["overrun_s"].tolist() == [0, 0, 0]
+
+
 # --- sites ---
 @pytest.mark.parametrize(
     ("orig", "resp", "told"),
@@ -443,6 +468,46 @@ def test_sites_of_both_sides(orig: str, resp: str, told: tuple[Any, ...]) -> Non
     assert tuple(activity[names].to_numpy()[0]) == told
     assert (activity["orig_ip"][0], activity["resp_ip"][0]) == (orig, resp)
     assert activity["orig_local"][0] == orig.startswith("10.")
+
+
+# --- who asks whom ---
+def asks(*targets: str, first_flow: int = 0, orig: str = HQ, at_s: int = 0) -> Rows:
+    """Return the first windows of flows by one originator, a second apart."""
+    listed = []
+    for at, resp in enumerate(targets):
+        start_ns = NOON + (at_s + at) * SECOND
+        listed.append({"flow": first_flow + at, "orig": orig, "resp": resp, "syns": 1, "flow_start_ns": start_ns})
+        listed[-1] |= {"first_ts_ns": start_ns, "window_start_ns": start_ns // (10 * SECOND) * 10 * SECOND}
+    return windows(*listed)
+
+
+def test_steps_from_one_address_to_the_next() -> None:
+    targets = ["10.1.2.1", "10.1.2.2", "10.1.2.4", "10.1.2.3", "10.1.3.3", "10.200.0.1", "::1", "2001:db8::1"]
+    assert Desk().take(asks(*targets)).activity["address_step"].tolist() == [0, 1, 2, -1, 256, 0, 0, 0]
+
+
+def test_each_originator_walks_alone_and_over_pushes() -> None:
+    desk = Desk()
+    rows = np.concatenate(
+        [asks("10.1.2.1", "10.1.2.2"), asks("10.1.2.9", "10.1.2.7", first_flow=2, orig=OTHER_HQ, at_s=2)]
+    )
+    assert desk.take(rows, until_s=10).activity["address_step"].tolist() == [0, 1, 0, -2]
+    later = asks("10.1.2.5", first_flow=4, at_s=10)
+    assert desk.take(later).activity["address_step"].tolist() == [3]
+
+
+def test_only_the_first_window_of_what_was_asked_is_a_step() -> None:
+    desk = Desk()
+    desk.take(asks("10.1.2.1"), until_s=10)
+    going_on = {"flow": 0, "resp": "10.1.2.1", "syns": 1, "window_start_ns": NOON + 10 * SECOND}
+    guessed = {
+        "flow": 1,
+        "resp": "10.1.2.2",
+        "window_start_ns": NOON + 10 * SECOND,
+        "flow_start_ns": NOON + 10 * SECOND,
+    }
+    assert desk.take(windows(going_on, guessed), until_s=20).activity["address_step"].tolist() == [0, 0]
+    assert desk.take(asks("10.1.2.3", first_flow=2, at_s=20)).activity["address_step"].tolist() == [2]
 
 
 # --- flows over several pushes ---
