@@ -1,0 +1,118 @@
+"""The bytes of inputs: mapped or streamed, decompressed by what they begin with."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sensor.sources import contents as module
+from sensor.sources.contents import contents
+from tests.captures import COMPRESSIONS, compressed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sensor.sources.contents import Contents
+
+DATA = bytes(range(256)) * 1000
+
+
+def held(path: Path, data: bytes) -> tuple[io.BufferedReader, Contents]:
+    path.write_bytes(data)
+    file = path.open("rb")
+    return file, contents(file)
+
+
+def windows(of: Contents, step: int) -> list[bytes]:
+    return [window.tobytes() for window, _ in of.windows(step)]
+
+
+def test_a_plain_file_is_mapped_whole(tmp_path: Path) -> None:
+    file, found = held(tmp_path / "x", DATA)
+    with file:
+        assert (found.regular, found.size_bytes, found.compression, found.head) == (True, 256_000, "", DATA[:32])
+        ((window, whole),) = found.windows(1000)
+        assert (window.tobytes(), whole) == (DATA, True)
+
+
+@pytest.mark.parametrize("kind", COMPRESSIONS)
+def test_what_is_compressed_is_streamed(tmp_path: Path, kind: str) -> None:
+    packed = compressed(DATA, kind)
+    file, found = held(tmp_path / "x", packed)
+    with file:
+        assert (found.compression, found.head, found.size_bytes) == (kind, DATA[:32], len(packed))
+        seen = windows(found, 100_000)
+        assert [len(each) for each in seen] == [100_000, 100_000, 56_000]
+        assert b"".join(seen) == DATA
+        assert found.size_bytes == len(packed)
+        assert found.broken == ""
+
+
+@pytest.mark.parametrize("kind", ["", "gz", "zst"])
+@pytest.mark.parametrize("cuts", [[], [1], [1, 2, 31, 33]])
+def test_a_pipe_that_gives_little_at_once(kind: str, cuts: list[int]) -> None:
+    packed = compressed(DATA, kind) if kind else DATA
+    source, sink = os.pipe()
+
+    def write() -> None:
+        with open(sink, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor, not a path
+            for start, end in zip([0, *cuts], [*cuts, len(packed)], strict=True):
+                file.write(packed[start:end])
+                threading.Event().wait(0.02)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    with open(source, "rb") as file:  # noqa: PTH123 - the same
+        found = contents(file)
+        assert (found.regular, found.compression, found.head) == (False, kind, DATA[:32])
+        assert b"".join(windows(found, 100_000)) == DATA
+        assert found.size_bytes == len(DATA)
+    writer.join()
+
+
+@pytest.mark.parametrize("kind", ["gz", "xz"])
+def test_what_was_decompressed_before_a_stream_broke_is_there(tmp_path: Path, kind: str) -> None:
+    data = os.urandom(400_000)
+    packed = compressed(data, kind)
+    file, found = held(tmp_path / "x", packed[:200_000])
+    with file:
+        seen = b"".join(windows(found, 1 << 20))
+        assert found.broken.startswith("a compressed stream that is broken (")
+        assert seen == data[: len(seen)]
+        assert len(seen) > 130_000  # no more than a portion is lost
+
+
+def test_rubbish_behind_a_member(tmp_path: Path) -> None:
+    file, found = held(tmp_path / "x", compressed(DATA, "gz") + b"rubbish")
+    with file:
+        assert b"".join(windows(found, 1 << 20)) == DATA
+        assert "broken" in found.broken
+
+
+@pytest.mark.parametrize("data", [b"", b"\x1f\x8b", b"BZh9 no"])
+def test_what_holds_nothing(tmp_path: Path, data: bytes) -> None:
+    file, found = held(tmp_path / "x", data)
+    with file:
+        assert found.head == b""
+        assert bool(found.broken) is bool(data)
+
+
+def test_a_directory_cannot_be_read(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(OSError, match="directory"):
+        contents(io.BufferedReader(io.FileIO(descriptor)))
+
+
+def test_pages_behind_can_be_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BEHIND", 8192)
+    file, found = held(tmp_path / "x", DATA)
+    with file:
+        ((window, _),) = found.windows(0)
+        for position in range(0, len(DATA), 4096):
+            found.follow(position)
+        assert found._forgotten > 200_000
+        assert window.tobytes() == DATA
