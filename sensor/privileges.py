@@ -75,6 +75,22 @@ def person(name: str) -> Person:
     raise OperatorError(Mistake("--user", f'there is no user "{name or _FALLBACK}"', "name one that exists"))
 
 
+def lift() -> None:
+    """Take up the capabilities that the program file permits: with `cap_net_raw=p` it starts even where it may not have it.
+
+    Raises
+    ------
+    OSError
+        If the kernel refuses.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, sets = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), ctypes.create_string_buffer(24)
+    _check(libc.capget(header, sets))
+    words = list(struct.unpack("=6I", sets.raw))  # effective, permitted, inheritable; then their upper halves
+    words[0], words[3] = words[0] | words[1], words[3] | words[4]
+    _check(libc.capset(header, struct.pack("=6I", *words)))
+
+
 def drop(who: Person | None) -> None:
     """Become somebody (None: stay who we are) without any capability, for good, in every thread.
 

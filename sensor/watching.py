@@ -452,6 +452,7 @@ def _opened(stack: ExitStack, options: WatchOptions, outlets: Outlets, run: Watc
 
     who = privileges.person(options.user) if os.geteuid() == 0 else None
     horizon_ns = Options().reorder_ms * 1_000_000
+    privileges.lift()
     live = stack.enter_context(Live(options.interfaces, options.ring, horizon_ns))
     outlets.prepare(who)
     try:
