@@ -168,6 +168,8 @@ class Live:
             if seen.is_up != self._was_up[interface]:
                 self._was_up[interface] = seen.is_up
                 self.notices.append(f"{interface}: the link is {'up' if seen.is_up else 'down'}")
+                for ring in self.rings:
+                    self._mend(ring.fileno())
         return found
 
     def _take(self) -> bool:

@@ -112,6 +112,10 @@ def drop(who: Person | None) -> None:
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
     _check(libc.capset(header, bytes(24)))
     _forbid(libc)
+    for thread in Path("/proc/self/task").iterdir():
+        facts = status(f"self/task/{thread.name}")
+        if any(int(facts[kind], 16) for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb")):
+            raise OSError(errno.EPERM, f"the thread {facts['Name']} keeps its capabilities")
 
 
 def status(pid: int | str = "self") -> dict[str, str]:
@@ -122,7 +126,7 @@ def status(pid: int | str = "self") -> dict[str, str]:
     OSError
         If there is no such process.
     """
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
+    lines = Path(f"/proc/{pid}/status").read_bytes().decode("utf-8", "replace").splitlines()
     return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
 

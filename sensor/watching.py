@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -48,6 +49,11 @@ _TICK_S: Final = 0.25
 _LOOK_MS: Final = 100
 _STATISTICS_S: Final = 60.0
 _SECOND_NS: Final = 1_000_000_000
+# What a reload and the sinks import late: by then Python's own files may be out of reach.
+_LATE: Final = (
+    "encodings.ascii", "encodings.idna", "sensor.rules.load", "sensor.settings",
+    "sigma.rule", "sigma.correlations", "sigma.collection", "sigma.modifiers", "sigma.types",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,7 +425,7 @@ def watch(load: Load, options: WatchOptions) -> int:
     guard = webconfig.load(options.web_config)
     notifier = Notifier.of_service()
     with ExitStack() as stack:
-        screen = stack.enter_context(Screen(sys.stdout, sys.stderr))
+        screen = Screen(sys.stdout, sys.stderr)
         said: list[Callable[[str], None]] = [screen.notice]
         outlets = Outlets(options.outlets, lambda line: said[-1](line))  # noqa: PLW0108 - the last one, when it is called
         run = Watch(load, outlets, screen, notifier, names)
@@ -427,6 +433,8 @@ def watch(load: Load, options: WatchOptions) -> int:
         live = _opened(stack, options, outlets, run) if options.interfaces else None
         if live is None:
             outlets.prepare(None)
+        # From here on there are threads: they must not have what was given up.
+        stack.enter_context(screen)
         stack.enter_context(outlets)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, run.stop)
@@ -448,8 +456,8 @@ def watch(load: Load, options: WatchOptions) -> int:
 
 def _opened(stack: ExitStack, options: WatchOptions, outlets: Outlets, run: Watch) -> Live:
     """Open what needs privileges, and give them up before anything else begins."""
-    import sensor.rules.load  # noqa: F401 - a reload needs it, and may not be able to read our own files by then
-
+    for needed in _LATE:
+        import_module(needed)
     who = privileges.person(options.user) if os.geteuid() == 0 else None
     horizon_ns = Options().reorder_ms * 1_000_000
     privileges.lift()

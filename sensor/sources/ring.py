@@ -121,7 +121,8 @@ class Ring:
         """Close socket and ring."""
         self._statuses = np.zeros(0, dtype=np.uint32)
         if self._mapped is not None:
-            self._mapped.close()
+            with suppress(BufferError):  # somebody still looks into it, and it goes with them
+                self._mapped.close()
         if self._made is not None:
             self._made.close()
         self._mapped = self._made = None
@@ -263,7 +264,8 @@ class Ring:
         self._statuses = words[:, _STATUS_AT // 4]
         self._bind(index)
         if self._group is not None:
-            made.setsockopt(_SOL_PACKET, _FANOUT, (self._group & 0xFFFF) | (_FANOUT_HASH | _FANOUT_DEFRAG) << 16)
+            share = self._group & 0xFFFF | (_FANOUT_HASH | _FANOUT_DEFRAG) << 16
+            made.setsockopt(_SOL_PACKET, _FANOUT, struct.pack("=I", share))
         self.notices += _offloads(made, self.interface)
 
     def _ask_for_blocks(self, made: socket.socket) -> int:

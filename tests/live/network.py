@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
@@ -33,6 +34,7 @@ class Network:
         self.name = name
 
     def __enter__(self) -> Self:
+        subprocess.run(["ip", "netns", "del", self.name], capture_output=True, check=False)  # of a run that was killed
         run("ip", "netns", "add", self.name)
         pair = ["type", "veth", "peer", "name", self.far, "mtu", "65535"]
         self.run("ip", "link", "add", self.near, "mtu", "65535", *pair)
@@ -57,6 +59,17 @@ class Network:
         found = re.search(r"Successful packets:\s+(\d+)", told)
         assert found, told
         return int(found[1])
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Sockets made in this block, by this thread, are of this network, also after it."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        with Path("/proc/thread-self/ns/net").open("rb") as ours, Path(f"/run/netns/{self.name}").open("rb") as theirs:
+            assert libc.setns(theirs.fileno(), 0) == 0
+            try:
+                yield
+            finally:
+                assert libc.setns(ours.fileno(), 0) == 0
 
     @contextmanager
     def recording(self, path: Path) -> Iterator[None]:

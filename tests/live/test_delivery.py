@@ -1,4 +1,4 @@
-"""Sinks against real receivers that are down, hang, fail and come back: all is delivered, in order, and nothing waits."""
+"""Sinks against real receivers that are down, hang, fail and come back: all is delivered, and in order."""
 
 from __future__ import annotations
 

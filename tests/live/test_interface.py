@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
-import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,11 +63,8 @@ def odd_frames() -> list[bytes]:
     frames = []
     for at, tags in enumerate([(), (vlan(7),), (vlan(7, tpid=0x88A8), vlan(8)), (vlan(1), vlan(2), vlan(3))]):
         segment = tcp(50000 + at, 7680, flags=2)
-        for packet in (
-            ipv4(f"10.1.3.{at}", "10.1.0.9", segment),
-            ipv6(f"2001:db8:1::{at + 1}", "2001:db8:1::99", segment),
-        ):
-            frames.append(ethernet(packet, vlans=tags, pad=True))
+        ours = ipv4(f"10.1.3.{at}", "10.1.0.9", segment), ipv6(f"2001:db8:1::{at + 1}", "2001:db8:1::99", segment)
+        frames += [ethernet(packet, vlans=tags, pad=True) for packet in ours]
         frames.append(ethernet(ipv4("10.1.0.7", "10.1.0.8", tcp(50000, 443, flags=2)), vlans=tags, pad=True))
     inner = ethernet(ipv4("10.1.4.1", "10.1.4.2", tcp(50100, 7680, flags=2)), vlans=(vlan(9),))
     erspan = b"\x10\0\x88\xbe\0\0\0\1" + bytes(8) + inner
