@@ -21,9 +21,13 @@ FRAMES: Final = (
     schema.JudgedFlowFrame,
     schema.SpanFrame,
     schema.FindingFrame,
+    schema.SwarmFrame,
+    schema.SwarmEdgeFrame,
+    schema.OfferFrame,
 )
 ROWS: Final = (
     schema.Frames, schema.Packets, schema.Tracks, schema.Windows, schema.Endings, schema.Messages, schema.Handshakes,
+    schema.Datagrams,
 )  # fmt: skip
 WORDS: Final = (
     "SCOPES",
