@@ -192,7 +192,7 @@ class Delivery:
         for courier in self._couriers:
             courier.finish(end)
         for courier in self._couriers:
-            courier.join(self._options.end_s)
+            courier.join(self._options.end_s + _IDLE_S)  # one that hangs in a sink is left behind
         self._spare.__exit__()
 
     def tell(self, parcels: Sequence[Parcel], updates: Sequence[Incident]) -> None:

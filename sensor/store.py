@@ -173,7 +173,7 @@ class Store:
     @property
     def _database(self) -> sqlite3.Connection:
         if self._opened is None:
-            raise RuntimeError("the store is not open")
+            raise sqlite3.ProgrammingError("the store is not open")
         return self._opened
 
     def _open(self) -> None:
