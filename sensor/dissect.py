@@ -475,7 +475,7 @@ def _ipv4(row: np.void, frame: _Frame, network: _Network) -> None:
     if head[0] >> 4 != 4 or head[9] not in _FOLLOWED:  # noqa: PLR2004 - the version field
         raise _NoPacketError
     if header < 20:  # noqa: PLR2004 - RFC 791: five words
-        raise _NoPacketError("bad_ip_length")
+        raise _NoPacketError("" if head[9] == _UDP else "bad_ip_length")  # in UDP, only a tunnel would be ours
     ip = IP(head)
     if ip.offset:
         raise _NoPacketError("ip_fragment" if ip.p == wire.IPPROTO_TCP else "")

@@ -210,6 +210,9 @@ def test_icmp_errors_and_udp_are_not_ours() -> None:
     nothing(run(ethernet(ipv4(b"\x03\x01" + b"\x00" * 6 + quoted, proto=1))))
     nothing(run(ethernet(ipv6(b"\x01\x00" + b"\x00" * 6 + quoted, following=58), 0x86DD)))
     nothing(run(ethernet(ipv4(struct.pack(">HHHH", 50000, 7680, 8, 0), proto=17))))
+    nothing(run(ethernet(ipv4(struct.pack(">HHHH", 50000, 4789, 8, 0), proto=17, head=4))))
+    nothing(run(ethernet(ipv4(struct.pack(">HHHH", 50000, 4789, 8, 0), proto=17)), cut=14 + 20 + 6))
+    nothing(run(ethernet(ipv4(struct.pack(">HHHH", 50000, 4789, 8, 0), proto=17)), wire=100), "cut_headers")
 
 
 @pytest.mark.parametrize(
