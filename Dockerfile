@@ -1,0 +1,47 @@
+# swarmtap as a container: capture needs NET_RAW and nothing else; offline commands need nothing at all.
+#   docker build -t swarmtap .
+#   docker run --rm -v "$PWD:/work:ro" swarmtap analyze /work/office.pcap -p /work/policy.yaml
+#   docker run -d --network host --cap-drop ALL --cap-add NET_RAW swarmtap watch -i eth1 --listen 127.0.0.1:9768
+# Another base may be given: any Debian with Python 3.11 or newer in /usr/local or /usr.
+ARG BASE=docker.io/library/python:3.13-slim-trixie
+
+FROM ${BASE} AS build
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY sensor ./sensor
+COPY rules ./rules
+COPY grafana ./grafana
+# --copies: the interpreter in the environment is a file of its own, which may be given a capability.
+RUN python3 -m venv --copies /opt/swarmtap \
+ && /opt/swarmtap/bin/pip install --no-cache-dir --disable-pip-version-check . \
+ && /opt/swarmtap/bin/python -m sensor.kernels.warm
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends libcap2-bin \
+ && rm -rf /var/lib/apt/lists/* \
+ # Permitted only: where NET_RAW is not to be had, the program still starts, and analyzes.
+ && setcap cap_net_raw=p "$(readlink -f /opt/swarmtap/bin/python3)"
+
+FROM ${BASE}
+LABEL org.opencontainers.image.title="swarmtap" \
+      org.opencontainers.image.description="Who gives Windows update bytes to whom on TCP 7680, and was it allowed" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends tshark \
+ && rm -rf /var/lib/apt/lists/* \
+ && groupadd --gid 7680 swarmtap \
+ && useradd --uid 7680 --gid 7680 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin swarmtap \
+ && install -d -o 7680 -g 7680 /var/lib/swarmtap /var/log/swarmtap
+COPY --from=build /opt/swarmtap /opt/swarmtap
+ENV PATH=/opt/swarmtap/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+USER 7680:7680
+WORKDIR /var/lib/swarmtap
+EXPOSE 9768
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \
+  CMD ["python3", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:9768/-/healthy', timeout=4)"]
+ENTRYPOINT ["swarmtap"]
+CMD ["--help"]

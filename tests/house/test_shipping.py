@@ -1,0 +1,118 @@
+"""What the sensor is shipped with is valid by the tools of those who will read it, and agrees with itself."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sensor import serve, webconfig
+from sensor.errors import OperatorError
+from tests.house import tree
+
+BIN = Path(sys.executable).parent
+UNIT = Path("packaging/systemd/swarmtap.service")
+COMPOSE = yaml.safe_load(tree.text(Path("compose.yaml")))
+MOST_EXPOSED = 2.5  # of 10, as systemd counts; what it calls OK ends at 4.9
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run(command, cwd=tree.ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_hadolint_has_nothing_to_say() -> None:
+    assert run(BIN / "hadolint", "Dockerfile") == ""
+
+
+def test_image_holds_what_the_build_needs() -> None:
+    text = tree.text(Path("Dockerfile"))
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE)
+    wanted = {name for line in copied for name in line.split()}
+    let_in = {line.removeprefix("!") for line in tree.text(Path(".dockerignore")).splitlines() if line.startswith("!")}
+    assert wanted == let_in
+    assert all((tree.ROOT / name).exists() for name in wanted)
+    assert re.findall(r"^USER (.+)$", text, re.MULTILINE) == ["7680:7680"]
+    assert f"EXPOSE {serve.PORT}" in text
+    assert f"http://127.0.0.1:{serve.PORT}/-/healthy" in text
+
+
+def test_compose_is_valid() -> None:
+    assert "ok" in run(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml")
+
+
+def test_what_compose_mounts_exists() -> None:
+    mounted = [
+        volume.split(":")[0]
+        for service in COMPOSE["services"].values()
+        for volume in service.get("volumes", ())
+        if volume.startswith("./") and not volume.startswith("./policy.yaml")  # the operator's own
+    ]
+    assert mounted
+    assert all((tree.ROOT / path).exists() for path in mounted)
+
+
+def test_compose_finds_dashboards_and_rules() -> None:
+    (provider,) = yaml.safe_load(tree.text(Path("grafana/provisioning/dashboards/swarmtap.yml")))["providers"]
+    assert f"./grafana/dashboards:{provider['options']['path']}:ro" in COMPOSE["services"]["grafana"]["volumes"]
+    assert provider["allowUiUpdates"] is False
+    prometheus = yaml.safe_load(tree.text(Path("packaging/prometheus.yml")))
+    (folder,) = prometheus["rule_files"]
+    assert f"./rules/prometheus:{Path(folder).parent}:ro" in COMPOSE["services"]["prometheus"]["volumes"]
+
+
+@pytest.mark.parametrize("name", ["sensor", "demo"])
+def test_sensors_of_compose_hold_nothing_they_do_not_need(name: str) -> None:
+    service = COMPOSE["services"][name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["read_only"] is True
+    assert service.get("cap_add", []) == (["NET_RAW"] if name == "sensor" else [])
+    # The kernel ignores a file's capabilities under no-new-privileges.
+    assert not ("cap_add" in service and "security_opt" in service)
+
+
+@pytest.mark.needs("systemd-analyze")
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    program = shutil.which("true")
+    unit = tree.text(UNIT).replace("/opt/swarmtap/bin/swarmtap", str(program))
+    (tmp_path / UNIT.name).write_text(unit)
+    assert run("systemd-analyze", "verify", "--man=no", tmp_path / UNIT.name) == ""
+    told = run("systemd-analyze", "security", "--offline=yes", "--no-pager", tmp_path / UNIT.name)
+    exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", told)
+    assert exposure
+    assert float(exposure[1]) <= MOST_EXPOSED
+
+
+def test_unit_is_watched_and_unprivileged() -> None:
+    lines = tree.text(UNIT).splitlines()
+    wanted = (
+        "Type=notify",
+        "CapabilityBoundingSet=CAP_NET_RAW",
+        "AmbientCapabilities=CAP_NET_RAW",
+        "NoNewPrivileges=yes",
+    )
+    assert not set(wanted) - set(lines)
+    assert any(line.startswith("WatchdogSec=") for line in lines)
+
+
+def test_sample_of_the_web_configuration_is_read() -> None:
+    # Its certificates are the operator's; everything else must be understood.
+    with pytest.raises(OperatorError) as caught:
+        webconfig.load(tree.ROOT / "packaging" / "web-config.yml")
+    (mistake,) = caught.value.mistakes
+    assert "certificate or key cannot be used" in str(mistake)
+
+
+def test_deployment_page_names_every_file_that_is_shipped() -> None:
+    page = tree.text(Path("docs/deploy.md"))
+    shipped = [path for path in tree.files() if path.parts[0] == "packaging"] + [
+        Path("Dockerfile"),
+        Path("compose.yaml"),
+    ]
+    assert not [str(path) for path in shipped if path.name not in page]
