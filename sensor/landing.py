@@ -20,7 +20,8 @@ table { border-collapse: collapse; width: 100% } .wide { overflow-x: auto }
 th, td { text-align: left; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid var(--line); vertical-align: top }
 th { font-weight: 600; font-size: .85rem; opacity: .75; white-space: nowrap }
 td.short { white-space: nowrap } td .reason { display: block; opacity: .8; font-size: .9rem }
-.critical, .high, .disabled { color: var(--bad); font-weight: 600 } .medium, .closed { color: var(--odd); font-weight: 600 }
+.critical, .high, .disabled { color: var(--bad); font-weight: 600 }
+.medium, .closed { color: var(--odd); font-weight: 600 }
 .open, .allowed { color: var(--good); font-weight: 600 } .numbers { opacity: .75 }
 nav { margin-top: 2rem; padding-top: .8rem; border-top: 1px solid var(--line) } nav a { margin-right: 1.2rem }
 """
@@ -79,10 +80,14 @@ def _numbers(status: Mapping[str, Any]) -> str:
 
 def _incidents(found: Sequence[Mapping[str, Any]]) -> str:
     rows = [
-        f'<tr><td class="short {escape(each["level"])}">{escape(each["level"])}</td><td class="short">{escape(each["site"])}</td>'
-        f"<td>{escape(each['title'])}"
-        f'<span class="reason">{escape(each["reason"])}</span></td><td>{escape(each["subject"])}</td>'
-        f'<td class="short">{escape(each["when"])}</td><td class="short">{words.volume(int(each["payload_bytes"]))}</td></tr>'
+        (
+            _short(each["level"], each["level"]),
+            _short(each["site"]),
+            f'<td>{escape(each["title"])}<span class="reason">{escape(each["reason"])}</span></td>',
+            f"<td>{escape(each['subject'])}</td>",
+            _short(each["when"]),
+            _short(words.volume(int(each["payload_bytes"]))),
+        )
         for each in found
     ]
     return _table(("Level", "Site", "What", "Who", "When", "Payload"), rows)
@@ -90,20 +95,29 @@ def _incidents(found: Sequence[Mapping[str, Any]]) -> str:
 
 def _schedule(sites: Sequence[Mapping[str, Any]]) -> str:
     rows = [
-        f'<tr><td class="short">{escape(each["site"])}</td>'
-        f'<td class="short {escape(each["schedule"])}">{escape(each["schedule"])}</td>'
-        f'<td class="short">{_clock(each["since"], "always")}</td><td class="short">{_clock(each["next_change"], "never")}</td>'
-        f'<td class="short">{escape(each["timezone"])}</td></tr>'
+        (
+            _short(each["site"]),
+            _short(each["schedule"], each["schedule"]),
+            _short(_clock(each["since"], "always")),
+            _short(_clock(each["next_change"], "never")),
+            _short(each["timezone"]),
+        )
         for each in sites
     ]
     return _table(("Site", "Now", "Since", "Changes", "Time zone"), rows)
 
 
-def _table(heads: Sequence[str], rows: Sequence[str]) -> str:
+def _short(told: str, kind: str = "") -> str:
+    """Return a cell that does not wrap; its kind gives it a colour."""
+    return f'<td class="short {escape(kind)}">{escape(told)}</td>' if kind else f'<td class="short">{escape(told)}</td>'
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f'<th scope="col">{text}</th>' for text in heads)
-    return f'<div class="wide"><table>\n<tr>{head}</tr>\n' + "\n".join(rows) + "\n</table></div>"
+    body = "\n".join(f"<tr>{''.join(row)}</tr>" for row in rows)
+    return f'<div class="wide"><table>\n<tr>{head}</tr>\n{body}\n</table></div>'
 
 
 def _clock(moment: str | None, without: str = "") -> str:
     """Return an ISO 8601 instant as people read it: its day, its minute."""
-    return escape(moment[:16].replace("T", " ")) if moment else without
+    return moment[:16].replace("T", " ") if moment else without
