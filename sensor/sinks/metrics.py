@@ -247,6 +247,16 @@ class Tallies:
         with self._lock:
             return [self._family(metric) for metric in CATALOGUE]
 
+    def numbers(self) -> dict[tuple[str, tuple[str, ...]], float]:
+        """Return counters and gauges as they are now, by name and label values; for who asks often.
+
+        Raises
+        ------
+        nothing
+        """
+        with self._lock:
+            return {(name, labels): value for name, values in self._values.items() for labels, value in values.items()}
+
     def _known(self, metric: Metric, rules: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
         if metric.name == _PAIRS:
             sites = self._domains["site"]

@@ -284,6 +284,17 @@ def test_each_setter_moves_its_own_series_only(tallies: Tallies) -> None:
     assert values(tallies)['swarmtap_incidents_open{level="high",site="hq"}'] == 0
 
 
+def test_numbers_are_those_of_the_page(tallies: Tallies) -> None:
+    tallies.add(cases.activity({"orig_payload_bytes": 5}), cases.flows({}), cases.findings())
+    tallies.set_capture("eth0", Capture(packets=1))
+    numbers = tallies.numbers()
+    assert numbers["swarmtap_capture_packets_total", ("eth0",)] == 1
+    plain = {
+        name: value for name, value in values(tallies).items() if "_duration_" not in name and "_size_" not in name
+    }
+    assert sorted(numbers.values()) == sorted(plain.values())
+
+
 def test_scrapes_change_nothing(tallies: Tallies) -> None:
     tallies.add(cases.activity({"orig_payload_bytes": 5}), cases.flows({}), cases.findings())
     assert values(tallies) == values(tallies)
