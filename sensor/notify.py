@@ -31,7 +31,6 @@ class Notifier:
         self._path = "\0" + path[1:] if path.startswith("@") else path
         self._every_s = watchdog_us / 2 / _MICRO
         self._last_s = 0.0
-        self._socket: socket.socket | None = None
 
     @classmethod
     def of_service(cls) -> Notifier:
@@ -64,11 +63,9 @@ class Notifier:
         if not self._path:
             return
         # Whoever started us may be gone; that is no reason to stop watching.
-        with suppress(OSError):
-            if self._socket is None:
-                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-                self._socket.connect(self._path)
-            self._socket.send(what.encode())
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as made:
+            made.connect(self._path)
+            made.send(what.encode())
 
 
 def _line(text: str) -> str:

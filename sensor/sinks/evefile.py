@@ -140,7 +140,8 @@ def _append(file: BinaryIO, lines: bytes) -> None:
         while rest:
             rest = rest[file.write(rest) :]
     except OSError:
-        file.truncate(start)
+        if len(rest) < len(lines):
+            file.truncate(start)
         raise
 
 

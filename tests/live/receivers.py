@@ -150,7 +150,8 @@ def alertmanager(folder: Path, port: int, *prefix: str) -> Iterator[str]:
     with (folder / "am.log").open("ab") as log, subprocess.Popen(command, stdout=log, stderr=log) as running:
         try:
             url = f"http://127.0.0.1:{port}"
-            await_true(lambda: _answers(f"{url}/-/ready"))
+            ask = [*prefix, "curl", "--silent", "--fail", "--output", "/dev/null", f"{url}/-/ready"]
+            await_true(lambda: subprocess.run(ask, check=False).returncode == 0)
             yield url
         finally:
             running.terminate()
@@ -159,11 +160,3 @@ def alertmanager(folder: Path, port: int, *prefix: str) -> Iterator[str]:
 def alerts_of(url: str) -> list[dict[str, Any]]:
     with urlopen(f"{url}/api/v2/alerts", timeout=10) as answer:  # noqa: S310 - ours
         return list(json.load(answer))
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urlopen(url, timeout=1):  # noqa: S310 - ours
-            return True
-    except OSError:
-        return False

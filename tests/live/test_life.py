@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = LIVE
-KILLS = int(os.environ.get("SWARMTAP_KILLS", "2"))
+KILLS = int(os.environ.get("SWARMTAP_KILLS", "1"))
 PACKETS = 'swarmtap_capture_packets_total{interface="vb"}'
 RELOADS = 'swarmtap_config_reloads_total{result="%s"}'
 

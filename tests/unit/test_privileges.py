@@ -1,0 +1,61 @@
+"""Whom to become; that everything is really given up is seen in a process of its own, here and in tests/live."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sensor import privileges
+from sensor.errors import OperatorError
+
+DROPPED = """if True:
+    import errno, os, socket, threading
+    from sensor import privileges
+    seen = threading.Event()
+    def look():
+        seen.wait()
+        print("elder", privileges.status("thread-self")["NoNewPrivs"])
+    elder = threading.Thread(target=look)
+    elder.start()
+    privileges.drop(privileges.person("nobody"))
+    seen.set()
+    elder.join()
+    facts = privileges.status()
+    print(facts["Uid"].split(), facts["CapEff"], facts["CapPrm"], facts["CapBnd"], facts["NoNewPrivs"])
+    run, rise, capture = lambda: os.execv("/bin/true", ["true"]), lambda: os.setuid(0), lambda: socket.socket(17)
+    for what in (run, rise, capture):
+        try:
+            what()
+        except OSError as error:
+            print(errno.errorcode[error.errno])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
+def test_nothing_comes_back() -> None:
+    done = subprocess.run([sys.executable, "-c", DROPPED], capture_output=True, text=True, check=True, timeout=60)
+    zero = "0" * 16
+    assert done.stdout.splitlines() == [
+        "elder 1",
+        f"['65534', '65534', '65534', '65534'] {zero} {zero} {zero} 1",
+        *["EPERM"] * 3,
+    ]
+
+
+def test_whom_to_become() -> None:
+    assert privileges.person("65534").uid == privileges.person("nobody").uid == 65534
+    assert privileges.person("").name in {"swarmtap", "nobody"}
+
+
+@pytest.mark.parametrize("name", ["root", "0"])
+def test_root_is_nobody_to_become(name: str) -> None:
+    with pytest.raises(OperatorError, match="is root; name a user without privileges"):
+        privileges.person(name)
+
+
+def test_somebody_who_does_not_exist() -> None:
+    with pytest.raises(OperatorError, match='--user: there is no user "no-such-user"; name one that exists'):
+        privileges.person("no-such-user")
