@@ -17,6 +17,7 @@ from tests.streams import run_as_python
 SECOND = 1_000_000_000
 RECORDS = [(3 * SECOND + 5000, b"first", 9), (4 * SECOND, b""), (5 * SECOND, b"third")]
 PCAP = pcap(RECORDS)[24:]  # 21, 16 and 21 bytes
+LITTLE_ENDIAN = False
 ETHERNET = (1, 9, 0, 0, 0)  # an interface: link type, 10**-9 s, no offset, decimal, no snaplen
 
 
@@ -221,6 +222,52 @@ def test_times_of_any_resolution(ticks: int, units: int, offset_s: int, binary: 
     assert frame["ts_ns"] == ts_ns
 
 
+# --- several cursors ---
+LARGE = pcap([(SECOND + at * 1_000_000, bytes([at & 255]) * 1484) for at in range(400)])[24:]  # 400 times 1500 bytes
+
+
+def walk_wide(data: bytes, *, at: int = 0, span: int = 600_000, room: int = 800) -> tuple[np.ndarray, list[int]]:
+    """Return the frames, and (position, number, stop), of a walk with eight cursors."""
+    place, out = cursor(at, 5), Frames.empty(room)
+    view, cursors = np.frombuffer(data, dtype=np.uint8), np.zeros(records.CURSOR_WORDS, dtype=np.int64)
+    scratch = Frames.empty(room)
+    count = records.walk_pcap_wide(view, 24, span, LITTLE_ENDIAN, 1000, 16, 1, 4, place, out, scratch, cursors)
+    return out[:count], place[:3].tolist()
+
+
+def test_several_cursors_find_what_one_finds() -> None:
+    frames, left = walk_wide(LARGE)
+    assert left == [600_000, 405, FULL]
+    place, out = cursor(0, 5), Frames.empty(800)
+    records.walk_pcap(np.frombuffer(LARGE, dtype=np.uint8), 24, LITTLE_ENDIAN, 1000, 16, 1, 4, place, out)
+    assert np.array_equal(frames, out[:400])
+    assert (frames["number"][0], frames["offset"][399], frames["at"][399]) == (6, 24 + 399 * 1500, 399 * 1500 + 16)
+
+
+@pytest.mark.parametrize(("at", "span"), [(0, 65536 * 8 - 1), (600_000, 600_000), (599_990, 600_000)])
+def test_too_little_is_left_to_one_cursor(at: int, span: int) -> None:
+    frames, left = walk_wide(LARGE, at=at, span=span)
+    assert (len(frames), left) == (0, [at, 5, FULL])
+
+
+def test_a_broken_record_ends_what_counts() -> None:
+    # Cursors beyond it have found frames too; only one that is reached from the record before it counts.
+    for broken in (0, 1, 60, 399):
+        data = bytearray(LARGE)
+        data[broken * 1500 + 8 : broken * 1500 + 12] = b"\xff\xff\xff\x7f"
+        frames, left = walk_wide(bytes(data))
+        assert (len(frames), left) == (broken, [broken * 1500, 5 + broken, FULL]), broken
+
+
+def test_a_frame_that_holds_a_capture_does_not_mislead() -> None:
+    inner = pcap([(SECOND + at, bytes(84)) for at in range(1000)])[24:]  # 100,000 bytes of records
+    data = pcap([(SECOND, inner)] * 7)[24:]
+    frames, left = walk_wide(data)
+    # The plausible starts inside are passed over by the cursor before: what is left is for the next walk.
+    assert set(frames["captured_bytes"].tolist()) == {100_000}
+    assert left == [len(frames) * 100_016, 5 + len(frames), FULL]
+
+
 # --- compiled and as Python ---
 def both(kernel: Any, monkeypatch: pytest.MonkeyPatch, arguments: list[Any]) -> None:
     results = []
@@ -246,3 +293,20 @@ def test_cut_anywhere_the_kernels_give_the_same_as_python(monkeypatch: pytest.Mo
     for size in range(len(section) - start + 1):
         view = np.frombuffer(section[start : start + size], dtype=np.uint8)
         both(records.walk_pcapng, monkeypatch, [view, 0, False, known, 0, cursor(interfaces=1)])
+
+
+def test_several_cursors_as_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    for data in (LARGE, LARGE[:550_001]):
+        results = []
+        for python in (False, True):
+            place, out, scratch = cursor(0, 5), Frames.empty(800), Frames.empty(800)
+            view, cursors = np.frombuffer(data, dtype=np.uint8), np.zeros(records.CURSOR_WORDS, dtype=np.int64)
+            arguments: list[Any] = [view, 24, 600_000, False, 1000, 16, 1, 4, place, out, scratch, cursors]
+            if python:
+                with monkeypatch.context() as patch:
+                    count = run_as_python(records.walk_pcap_wide, records, patch, arguments)
+            else:
+                count = records.walk_pcap_wide(*arguments)
+            results.append((int(count), place.tolist(), out.tolist(), cursors.tolist()))
+        assert results[0] == results[1]
+        assert results[0][0] == len(data) // 1500
