@@ -6,6 +6,7 @@ Here pandas begins. Rows leave when their window is complete, so what leaves doe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -31,6 +32,7 @@ from sensor.schema import (
     JudgedFrame,
     Messages,
     Rows,
+    Table,
     Windows,
 )
 from sensor.wire import PIECE, REQUEST
@@ -198,12 +200,10 @@ class Activity:
         outcome[rows["established"] > 0] = _ESTABLISHED
         outcome[payload > 0] = _TRANSFER
         columns: dict[str, Any] = {name: rows[name].astype(np.int64) for name in (*_JOINED, "flow")}
-        columns |= counters | self._ends(rows) | self._standing(standing)
+        columns |= counters | self._ends(rows) | self._standing(standing) | self._permitted(standing)
         columns |= {
             "window_start_ns": rows["window_start_ns"],
             "window_s": np.full(len(rows), self._window_ns // _SECOND_NS, dtype=np.int32),
-            "peering": self._category("peering", standing.peering),
-            "schedule": self._category("schedule", standing.schedule),
             "off_window_payload_bytes": np.where(off, payload, 0),
             "exempt_payload_bytes": np.where(standing.schedule == _EXEMPT, payload, 0),
             "outcome": self._category("outcome", outcome),
@@ -213,16 +213,8 @@ class Activity:
             "vlan": rows["vlan"].astype(np.int64),
             "orig_port": rows["orig_port"].astype(np.int64),
             "resp_port": rows["resp_port"].astype(np.int64),
-            "peers_allowed": standing.peers_allowed,
-            "orig_local": standing.orig.local,
-            "resp_local": standing.resp.local,
-            "orig_role": self._category("role", standing.orig.role),
-            "resp_role": self._category("role", standing.resp.role),
-            "orig_known": standing.orig.known,
-            "resp_known": standing.resp.known,
             "payload_bytes": payload,
             "role_guessed": rows["role_guessed"] > 0,
-            "exception": _text(self._policing.exception_ids[standing.exception]),
             "schedule_since_ns": standing.since_ns,
             "schedule_next_ns": standing.next_ns,
             "first_input": rows["first_input"].astype(np.int64),
@@ -326,6 +318,39 @@ class Activity:
             **hindsight.greeted(shakes, over["flow"]),
             "window_start_ns": hindsight.judged_at(over, self._window_ns, *self._waits_ns),
             "window_s": np.full(len(over), self._window_ns // _SECOND_NS, dtype=np.int32),
+            **self._permitted(standing),
+        }
+
+    def again(self, activity: pd.DataFrame, flows: pd.DataFrame) -> Judged:
+        """Judge frames of an earlier run by the policy of now; what was counted stays as it was.
+
+        Parameters
+        ----------
+        activity, flows
+            With the columns that `push` gives, in its order.
+        """
+        windows, over = _addressed(activity, Windows, "window_start_ns"), _addressed(flows, Endings, "start_ns")
+        windows["flow_start_ns"] = activity["flow_start_ns"].to_numpy()
+        standing = self._policing.stand(windows, windows["window_start_ns"])
+        payload = activity["payload_bytes"].to_numpy()
+        shut = (standing.schedule == _CLOSED) | (standing.schedule == _DISABLED)
+        volumes = {
+            "off_window_payload_bytes": np.where(shut, payload, 0),
+            "exempt_payload_bytes": np.where(standing.schedule == _EXEMPT, payload, 0),
+        }
+        columns = self._standing(standing) | self._permitted(standing) | volumes
+        columns |= {"schedule_since_ns": standing.since_ns, "schedule_next_ns": standing.next_ns}
+        columns |= {"overrun_s": _overrun(windows, standing, self._window_ns)}
+        rejudged = activity.assign(**columns)
+        standing = self._policing.stand(over, over["start_ns"])
+        sums = rejudged.groupby("flow")[[*volumes]].sum().reindex(flows["flow"].to_numpy(), fill_value=0)
+        columns = self._standing(standing) | self._permitted(standing)
+        columns |= {name: sums[name].to_numpy() for name in volumes}
+        return Judged(rejudged, flows.assign(**columns))
+
+    def _permitted(self, standing: Standing) -> dict[str, Any]:
+        """Return the columns of what the policy lets these rows do, and of whom it knows."""
+        return {
             "peering": self._category("peering", standing.peering),
             "schedule": self._category("schedule", standing.schedule),
             "peers_allowed": standing.peers_allowed,
@@ -403,6 +428,24 @@ def _overrun(rows: Rows, standing: Standing, window_ns: int) -> npt.NDArray[np.i
     outlived = (standing.schedule == _CLOSED) & (rows["flow_start_ns"] < since) & (since > _ALWAYS)
     late = rows["window_start_ns"] + window_ns - since
     return np.where(outlived, late // _SECOND_NS, 0).astype(np.int64)
+
+
+def _addressed(frame: pd.DataFrame, table: type[Table], when: str) -> Rows:
+    """Return rows with the addresses of a frame, and when they were."""
+    rows = table.empty(len(frame))
+    rows[when] = frame[when].to_numpy()
+    for side in ("orig", "resp"):
+        codes, addresses = pd.factorize(frame[f"{side}_ip"])
+        halves = np.array([_halves(each) for each in addresses] or [(0, 0)], dtype=np.uint64)
+        rows[f"{side}_hi"], rows[f"{side}_lo"] = halves[codes, 0], halves[codes, 1]
+    return rows
+
+
+def _halves(address: str) -> tuple[int, int]:
+    """Return the two words of an address as the frames write it."""
+    value = ip_address(address)
+    whole = int(value) if value.version == 6 else int(value) | 0xFFFF << 32  # noqa: PLR2004 - the IP version
+    return whole >> 64, whole & (1 << 64) - 1
 
 
 def _text(values: Any) -> Any:

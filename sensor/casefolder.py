@@ -12,7 +12,7 @@ from sensor import incidents
 from sensor.outfile import outfile, outfolder
 from sensor.proofs import Proofs
 from sensor.schedule import Schedules
-from sensor.schema import OfferFrame, SwarmEdgeFrame, SwarmFrame
+from sensor.schema import PLACES, JudgedFlowFrame, JudgedFrame, OfferFrame, SwarmEdgeFrame, SwarmFrame
 from sensor.sinks import eve, evidence, manifest, parquet, summary
 from sensor.sinks.report import page
 from sensor.sinks.report.marks import Beside
@@ -47,6 +47,8 @@ def write(case: Case, folder: Path, command: Sequence[str], run_at: str) -> None
     proofs = evidence.write(folder, case.incidents, Proofs(case).of)
     parquet.write_flows(folder / "flows.parquet", case.flows)
     parquet.write_activity(folder / "activity.parquet", case.activity)
+    parquet.write(folder / "judged.parquet", case.activity, JudgedFrame, PLACES)
+    parquet.write(folder / "judged_flows.parquet", case.flows, JudgedFlowFrame, PLACES)
     if case.swarm_peers is not None and case.swarm_edges is not None:
         parquet.write(folder / "swarms.parquet", case.swarm_peers, SwarmFrame)
         parquet.write(folder / "swarm_edges.parquet", case.swarm_edges, SwarmEdgeFrame)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -55,7 +57,7 @@ def check(policy: Path | None, rules: Sequence[Path]) -> int:
     console = Console(highlight=False, soft_wrap=True)
     for warning in settings.warnings(policy) if policy else []:
         console.print(Text(f"warning: {words.visible(str(warning))}", style="yellow"))
-    results = cases.run(ruleset, _captures(), lambda *case: _incidents(*case, ruleset))
+    results = cases.run(ruleset, _captures(), lambda capture, under, size: _incidents(capture, under, size, ruleset))
     failed = [result for result in results if not result.passed]
     for result in failed:
         console.print(Text(words.visible(str(result)), style="red"))
@@ -96,6 +98,44 @@ def show_schedule(policy: Path | None, at_ns: int, days: int, *, explain: bool) 
             local = f"{_local(start_ns, site.timezone)} - {_local(end_ns, site.timezone)} {site.timezone}"
             console.print(f"  {local}   ({_utc(start_ns)} - {_utc(end_ns)})", markup=False, soft_wrap=True)
     return Exit.DONE
+
+
+def write_schedule(policy: Path | None, at_ns: int, days: int, form: str) -> str:
+    """Return the slots of all scheduled sites as JSON, or as a calendar (RFC 5545)."""
+    read = settings.load_policy(policy)
+    schedules = schedule.Schedules(read, at_ns, at_ns + days * _DAY_NS)
+    states = {state.site: state for state in schedules.states(at_ns)}
+    slots = {site.name: schedules.slots(site.name, at_ns, at_ns + days * _DAY_NS).tolist() for site in read.sites}
+    if form == "json":
+        plain = [
+            {
+                "site": site.name,
+                "timezone": site.timezone,
+                "peering": site.peering,
+                "schedule": states[site.name].schedule,
+                "since_ns": _edge(states[site.name].since_ns),
+                "changes_ns": _edge(states[site.name].next_ns),
+                "slots": [{"start_ns": start, "end_ns": end} for start, end in slots[site.name]],
+            }
+            for site in read.sites
+        ]
+        return json.dumps({"at_ns": at_ns, "days": days, "sites": plain}, indent=2, ensure_ascii=False) + "\n"
+    lines = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//swarmtap//schedule//EN"]
+    for site in read.sites:
+        for start_ns, end_ns in slots[site.name] if site.peering == "scheduled" else ():
+            uid = hashlib.sha256(f"{site.name}|{start_ns}|{end_ns}".encode()).hexdigest()[:32]
+            summary = "".join(f"\\{each}" if each in ",;\\" else each for each in f"{site.name}: updates may be shared")
+            lines += ["BEGIN:VEVENT", f"UID:{uid}@swarmtap", f"DTSTAMP:{_stamp(at_ns)}", f"DTSTART:{_stamp(start_ns)}"]
+            lines += [f"DTEND:{_stamp(end_ns)}", f"SUMMARY:{summary}", "END:VEVENT"]
+    return "\r\n".join([*lines, "END:VCALENDAR", ""])
+
+
+def _edge(at_ns: int) -> int | None:
+    return None if at_ns in (schedule.ALWAYS_NS, schedule.NEVER_NS) else at_ns
+
+
+def _stamp(at_ns: int) -> str:
+    return f"{datetime.fromtimestamp(at_ns // 1_000_000_000, tz=UTC):%Y%m%dT%H%M%SZ}"
 
 
 def _incidents(capture: Path, policy: Path, flow_table: int, ruleset: RuleSet) -> tuple[Incident, ...]:

@@ -244,14 +244,18 @@ def schedule(
     days: Annotated[int, typer.Option(min=1, max=400, help="How many days of slots to list.")] = 7,
     *,
     explain: Annotated[bool, typer.Option(help="Show what shorthand in the policy expands to.")] = False,
+    form: Annotated[str, typer.Option("--format", metavar="FORM", help="text, json or ics (a calendar).")] = "text",
 ) -> None:
     """Say which sites are open, since when, and when that changes: in local time and UTC."""
     from sensor import checking
 
+    _one_of("--format", form, ("text", "json", "ics"))
     moment = _instant(at)
-    raise typer.Exit(
-        checking.show_schedule(policy, moment if moment is not None else time.time_ns(), days, explain=explain)
-    )
+    at_ns = moment if moment is not None else time.time_ns()
+    if form != "text" and not explain:
+        typer.echo(checking.write_schedule(policy, at_ns, days, form), nl=False)
+        raise typer.Exit
+    raise typer.Exit(checking.show_schedule(policy, at_ns, days, explain=explain))
 
 
 @app.command()
@@ -428,6 +432,59 @@ def export(
         raise OperatorError(Mistake("--form", f'"{wrong[0]}" is not a form', f"one of {', '.join(exports.FORMS)}"))
     for path in exports.export(case, out, forms):
         typer.echo(str(path))
+
+
+@app.command()
+def whatif(
+    case: Annotated[Path, typer.Argument(metavar="CASE", help="A case folder.", show_default=False)],
+    policy: Annotated[
+        Path, typer.Option("-p", "--policy", metavar="FILE", help="The policy to try.", show_default=False)
+    ],
+    rules: _Rules = None,
+    form: Annotated[str, typer.Option("--format", metavar="FORM", help="text or json.")] = "text",
+) -> None:
+    """Judge a case by another policy, without its packets: incidents gone, new and changed, by site.
+
+    Example:
+
+        swarmtap whatif case -p wider.yaml --format json
+    """
+    from sensor import whatif as trying
+
+    _one_of("--format", form, ("text", "json"))
+    raise typer.Exit(trying.tell(case, *_load(policy, rules), as_json=form == "json"))
+
+
+@app.command()
+def learn(
+    case: Annotated[Path, typer.Argument(metavar="CASE", help="A case folder.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The policy to write.", show_default=False)],
+    timezone: Annotated[str, typer.Option(metavar="ZONE", help="The time zone of its sites.")] = "UTC",
+    rules: _Rules = None,
+) -> None:
+    """Propose a policy from what a case saw, with the evidence for each line, and say what would be found under it.
+
+    Example:
+
+        swarmtap learn case -o policy.yaml --timezone Europe/Berlin
+    """
+    from sensor import learn as learning
+    from sensor import words
+    from sensor.values import UnreadableError, read_timezone
+
+    try:
+        read_timezone(timezone)
+    except UnreadableError as bad:
+        raise OperatorError(Mistake("--timezone", bad.read, bad.right)) from None
+    left = learning.learn(case, out, timezone, _load(None, rules)[1])
+    typer.echo(f"Proposed in {out}; under it this case has {words.count(len(left), 'incident')}.")
+    for line in left:
+        typer.echo(f"  {_printable(line)}")
+
+
+def _one_of(option: str, told: str, known: tuple[str, ...]) -> None:
+    if told not in known:
+        raise OperatorError(Mistake(option, f'"{told}" is not a form', f"one of {', '.join(known)}"))
 
 
 def main() -> None:

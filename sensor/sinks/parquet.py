@@ -16,6 +16,7 @@ from sensor.outfile import outfile
 from sensor.schema import ActivityFrame, FlowFrame
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     import pandas as pd
@@ -47,15 +48,15 @@ def write_activity(path: Path, frame: pd.DataFrame) -> None:
     write(path, frame, ActivityFrame)
 
 
-def write(path: Path, frame: pd.DataFrame, table: type[Table]) -> None:
-    """Write the columns of `table` out of `frame`; further columns are left out, the rows' order is kept.
+def write(path: Path, frame: pd.DataFrame, table: type[Table], without: Collection[str] = ()) -> None:
+    """Write the columns of `table` out of `frame`; further columns, and those of `without`, are left out.
 
     Raises
     ------
     OperatorError
         If the file cannot be written; nothing is then left under its name.
     """
-    schema = schema_of(table)
+    schema = schema_of(table, without)
     with (
         outfile(path) as file,
         pq.ParquetWriter(file, schema, compression="zstd", compression_level=3, version="2.6") as writer,
@@ -66,7 +67,7 @@ def write(path: Path, frame: pd.DataFrame, table: type[Table]) -> None:
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=ROW_GROUP)
 
 
-def schema_of(table: type[Table]) -> Any:
+def schema_of(table: type[Table], without: Collection[str] = ()) -> Any:
     """Return the Arrow schema of a frame's table.
 
     Raises
@@ -76,6 +77,7 @@ def schema_of(table: type[Table]) -> Any:
     fields = [
         pa.field(c.name, _type(c.dtype), nullable=False, metadata={"meaning": c.meaning, "unit": c.unit})
         for c in table.columns()
+        if c.name not in without
     ]
     return pa.schema(fields, metadata={"table": table.__name__, "meaning": inspect.getdoc(table) or ""})
 
