@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,6 +50,10 @@ if TYPE_CHECKING:
 
 _NAMES: Final = {
     0: "choke", 1: "unchoke", 2: "interested", 3: "not interested", EXTENDED: "message 20, which receivers discard",
+}  # fmt: skip
+_COUNTED: Final = {
+    HAVE: "have", BITFIELD: "bitfield", REQUEST: "request", PIECE: "piece", CANCEL: "cancel",
+    KIND_HANDSHAKE: "handshake", KIND_KEEPALIVE: "keep-alive", KIND_UNKNOWN: "unknown message",
 }  # fmt: skip
 _FLAGS: Final = ((SYN, "SYN"), (FIN, "FIN"), (RST, "RST"), (PSH, "PSH"), (ACK, "ACK"))
 # What tshark calls the protocols that we tell by first bytes.
@@ -193,11 +198,25 @@ def show_flow(paths: Sequence[str], flow: str, console: Console, options: Inspec
     tree = Tree(title)
     tree.add(Text(remark, style="dim"))
     differences = _grow(tree, parts, rest.messages, seen, names, options)
+    if len(seen) == len(parts) and any(each.messages for each in seen):
+        counted = _counts(said, seen)
+        for line in counted:
+            tree.add(Text(f"differs: {line}", style="bold red"))
+        differences += len(counted)
     tree.add(Text(f"{differences} differences between the two", style="bold red" if differences else "green"))
     if not console.is_terminal:
         console.width = _WIDE  # whoever reads a file scrolls
     console.print(tree)
     return Exit.DONE
+
+
+def _counts(said: Rows, seen: list[tshark.Seen]) -> list[str]:
+    """Say of which messages tshark counts more or fewer; it shows a piece where it ends, we where it begins."""
+    ours = Counter(int(kind) for kind in said["kind"] if kind not in (KIND_VERDICT, KIND_GAP))
+    theirs = Counter(kind for each in seen for kind in each.messages)
+    names = {**_NAMES, **_COUNTED}
+    wrong = sorted(kind for kind in ours | theirs if ours[kind] != theirs[kind])
+    return [f"{ours[kind]} × {names.get(kind, f'message {kind}')}, tshark says {theirs[kind]}" for kind in wrong]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,19 +8,38 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from sensor.errors import Mistake, OperatorError
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from sensor.schema import KIND_HANDSHAKE, KIND_KEEPALIVE
+from sensor.wire import (
+    BITFIELD,
+    CANCEL,
+    CHOKE,
+    EXTENDED,
+    HAVE,
+    INTERESTED,
+    NOT_INTERESTED,
+    PIECE,
+    REQUEST,
+    UNCHOKE,
+)
 
 _KNOWS_DO: Final = (4, 2)  # Wireshark 4.2 was the first with a dissector for DO
 _ANALYSIS: Final = (
     "retransmission", "fast_retransmission", "spurious_retransmission", "out_of_order", "lost_segment",
     "ack_lost_segment", "keep_alive", "duplicate_ack", "zero_window",
 )  # fmt: skip
+# As the dissector of Wireshark 4.4 writes them.
+_MESSAGES: Final = {
+    "Handshake Message": KIND_HANDSHAKE, "KeepAlive Message": KIND_KEEPALIVE, "Choke Message": CHOKE,
+    "UnChoke Message": UNCHOKE, "Interested Message": INTERESTED, "NotInterested Message": NOT_INTERESTED,
+    "Have Message": HAVE, "BitField Message": BITFIELD, "Request Message": REQUEST, "Piece Message": PIECE,
+    "Cancel Message": CANCEL, "HeapSpraying Message": EXTENDED,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +72,8 @@ class Seen:
     seq: int | None
     """Sequence number of the first byte; after a SYN that was seen, 1 is the stream's first byte."""
     remarks: tuple[str, ...]
+    messages: tuple[int, ...] = ()
+    """Kinds of the DO messages that end in this packet, if it has a dissector for them."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -99,18 +120,22 @@ def dissect(program: Program, capture: Path, limit: int) -> list[Seen]:
     import pyshark
     from pyshark.capture.capture import TSharkCrashException
 
-    # No name resolution: it would ask the network about the capture's addresses.
-    source = pyshark.FileCapture(
-        str(capture), keep_packets=False, tshark_path=program.path, custom_parameters=["-n", "-c", str(limit)]
-    )
     seen: list[Seen] = []
-    try:
-        seen.extend(_seen(packet) for packet in source)
-    except TSharkCrashException as error:
-        reason = str(error).splitlines()[0]
-        raise OperatorError(Mistake(program.path, f"gave up: {reason}", "use another version")) from error
-    finally:
-        source.close()
+    with tempfile.TemporaryDirectory() as folder:
+        # pyshark looks for a program of this name beside the one it is told; otherwise it takes the system's.
+        link = Path(folder) / "tshark"
+        link.symlink_to(program.path)
+        # No name resolution: it would ask the network about the capture's addresses.
+        source = pyshark.FileCapture(
+            str(capture), keep_packets=False, tshark_path=str(link), custom_parameters=["-n", "-c", str(limit)]
+        )
+        try:
+            seen.extend(_seen(packet) for packet in source)
+        except TSharkCrashException as error:
+            reason = str(error).splitlines()[0]
+            raise OperatorError(Mistake(program.path, f"gave up: {reason}", "use another version")) from error
+        finally:
+            source.close()
     return seen
 
 
@@ -121,7 +146,13 @@ def _seen(packet: Any) -> Seen:
         return Seen(layers, None, None, ())
     named = set(tcp.field_names)
     remarks = tuple(word for word in _ANALYSIS if f"analysis_{word}" in named)
-    return Seen(layers, int(tcp.len), int(tcp.seq), remarks)
+    messages = tuple(kind for layer in layers if layer.name == "msdo" for kind in _kinds(layer.fields))
+    return Seen(layers, int(tcp.len), int(tcp.seq), remarks, messages)
+
+
+def _kinds(fields: tuple[str, ...]) -> list[int]:
+    """Read which messages the fields of its layer for DO show."""
+    return [_MESSAGES[field] for field in fields if field in _MESSAGES]
 
 
 def _fields(layer: Any) -> list[str]:

@@ -351,6 +351,13 @@ def find(stream, way, ts_ns, start, data, at, captured, payload, out_messages, o
     if found == NOWHERE and skip == 0 and captured == 4 and payload == 4 and u32(data, at) == 0:
         # A segment of a keep-alive and nothing else: told, but no proof of where messages begin.
         write_message(stream, way, ts_ns, start, KIND_KEEPALIVE, 0, 0, 0, out_messages, out_done)
+        if stream.missing[way] == start:
+            stream.missing[way] = start + 4
+        stream.unexplained[way] += start - front
+        stream.explained[way] += 4
+        stream.boundary[way] = start + 4
+        stream.held[way] = 0
+        return False
     if found == NOWHERE:
         # --- at the start of the segment, where messages mostly begin; else anywhere in it
         if skip == 0 and plausible(data, at, end):

@@ -106,6 +106,22 @@ def test_a_difference_is_shown(transfer: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "2 differences between the two" in told
 
 
+def test_what_tshark_counts_more_or_fewer_is_shown(transfer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = [0, 0, 0, 75, 75, 6, 10, 17, 1400, 1613, 9, 0, 0, 0]
+    at = [0, 0, 1, 1, 1, 76, 76, 82, 86, 1486, 99, 108, 3099, 109]
+    kinds = {3: (252,), 4: (252,), 5: (5,), 6: (5, 250), 7: (6,), 10: (4,)}
+    layers = (tshark.Layer("tcp", ()), tshark.Layer("msdo", ()))
+    seen = [
+        tshark.Seen(layers if size else (), size, seq, (), kinds.get(n, ()))
+        for n, (size, seq) in enumerate(zip(sizes, at, strict=True))
+    ]
+    monkeypatch.setattr(tshark, "find", lambda _: tshark.Program("tshark", (4, 4, 0)))
+    monkeypatch.setattr(tshark, "dissect", lambda *_: seen)
+    told = shown(str(transfer), flow=flow_in(transfer))
+    assert "differs: 1 × piece, tshark says 0" in told
+    assert "1 differences between the two" in told
+
+
 def test_a_flow_that_is_not_there(transfer: Path) -> None:
     with pytest.raises(OperatorError, match="is in none of these captures"):
         shown(str(transfer), flow=FLOW)
