@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 ALL_BYTES: Final = 128 * 1024 * 1024
 INCIDENT_BYTES: Final = 4 * 1024 * 1024
 
+_SLACK_NS: Final = 1_000_000_000  # packets may stand a little behind younger ones
+
 Place = tuple[int, int]
 
 
@@ -87,12 +89,24 @@ class Proofs:
                 continue
             if read.last_packet_ns < first_ns or read.first_packet_ns > last_ns:
                 continue
+            if not self._wants(source, read.first_packet_ns):
+                continue
             try:
                 for part in chosen(read.name, source, selection, (first_ns, last_ns + 1)):
                     if isinstance(part, Chosen):
                         self._keep(part, selection, source)
+                        if not self._wants(source, int(part.packets["ts_ns"][0])):
+                            break
             except OperatorError:
                 continue  # it was readable a moment ago; what it gave until now is what there is
+
+    def _wants(self, source: int, now_ns: int) -> bool:
+        """Say whether an input may still hold what is wanted, from a time on."""
+        return any(
+            (not flow.is_full and flow.end_ns >= now_ns - _SLACK_NS)
+            or any(place[0] == source and place not in flow.kept for place in flow.named)
+            for flow in self._flows.values()
+        )
 
     def _keep(self, part: Chosen, selection: Selection, source: int) -> None:
         ids = selection.ids(part.packets)

@@ -43,8 +43,7 @@ def spread(case: Case) -> str:
     known = case.flows[case.flows["swarm_hash"] != ""]
     if known.empty:
         return ""
-    gifts = {str(name): _gifts(flows) for name, flows in known.groupby("swarm_hash", sort=True)}
-    peers = {str(name): _peers(flows) for name, flows in known.groupby("swarm_hash", sort=True)}
+    gifts, peers = _gifts(known), _peers(known)
     ranked = sorted(gifts, key=lambda name: (-sum(each.volume for each in gifts[name]), name))
     ledger = _ledger(case)
     rows = [[*_row(name, gifts[name], peers[name]), *_counted(ledger.get(name))] for name in ranked[:LISTED_SWARMS]]
@@ -56,21 +55,29 @@ def spread(case: Case) -> str:
     return f"{listed}{drawn}"
 
 
-def _gifts(flows: pd.DataFrame) -> list[_Gift]:
-    found = []
+def _gifts(flows: pd.DataFrame) -> dict[str, list[_Gift]]:
+    """Return by swarm what was given, in time; a swarm without a piece has none."""
+    found: dict[str, list[_Gift]] = {str(name): [] for name in flows["swarm_hash"].unique()}
     payload = (flows["orig_payload_bytes"] + flows["resp_payload_bytes"]).clip(lower=1)
     share = flows["off_window_payload_bytes"] / payload
     for giver, taker in (("orig", "resp"), ("resp", "orig")):
         names = ["start_ns", "end_ns", f"{giver}_ip", f"{taker}_ip", f"{giver}_piece_bytes", f"{giver}_pieces"]
-        part = flows[names].assign(off=(flows[f"{giver}_piece_bytes"] * share).round())
-        given = part[part[f"{giver}_pieces"] > 0]
-        found += [_Gift(*row) for row in given.astype({"off": "int64"}).itertuples(index=False, name=None)]
-    return sorted(found, key=lambda each: (each.start_ns, each.giver, each.taker))
+        part = flows[["swarm_hash", *names]].assign(off=(flows[f"{giver}_piece_bytes"] * share).round().astype("int64"))
+        for name, *facts in part[part[f"{giver}_pieces"] > 0].itertuples(index=False, name=None):
+            found[str(name)].append(_Gift(*facts))
+    for gifts in found.values():
+        gifts.sort(key=lambda each: (each.start_ns, each.giver, each.taker))
+    return found
 
 
-def _peers(flows: pd.DataFrame) -> int:
-    shook = (flows["orig_peer_id"] != "", flows["resp_peer_id"] != "")
-    return int(pd.concat([flows["orig_ip"][shook[0]], flows["resp_ip"][shook[1]]]).nunique())
+def _peers(flows: pd.DataFrame) -> dict[str, int]:
+    """Return by swarm how many hosts shook hands in it."""
+    sides = [
+        flows.loc[flows[f"{side}_peer_id"] != "", ["swarm_hash", f"{side}_ip"]].set_axis(["swarm", "ip"], axis=1)
+        for side in ("orig", "resp")
+    ]
+    counts = pd.concat(sides).groupby("swarm")["ip"].nunique()
+    return {str(name): int(counts.get(name, 0)) for name in flows["swarm_hash"].unique()}
 
 
 def _row(name: str, gifts: list[_Gift], peers: int) -> list[Cell | str]:
