@@ -1,159 +1,119 @@
-"""How rows stand in the policy: codes of the three that know, the stricter mode, and which exception excuses what."""
+"""What the policy says of rows: who asks whom, whose word is stricter, and what an exception changes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import ip_network
-from typing import Any
 
 import numpy as np
 import pytest
 
 from sensor.enrich import Policing, Standing
+from sensor.exemptions import Exemptions
 from sensor.policy import Exemption, Policy, Site
-from sensor.schema import PEERINGS, SCHEDULES, SCOPES, Rows, Windows
+from sensor.schedule import Schedules
+from sensor.schema import PEERINGS, SCHEDULES, SCOPES, Windows
+from sensor.sites import Sites
 
-MODES = ("scheduled", "disabled", "allowed")
-POLICY = Policy(
-    sites=tuple(Site(name, (ip_network("10.0.0.0/8"),), peering=name) for name in MODES),
-    exemptions=tuple(Exemption(f"CHG-{at}", "nora", "", 0) for at in range(2)),
+NOON = 1_773_144_000_000_000_000  # 2026-03-10T12:00:00Z
+YEAR_NS = 365 * 86_400 * 1_000_000_000
+HQ, TILL, LAB = "10.1.0.", "10.2.0.", "10.3.0."
+SITES = (
+    Site("hq", (ip_network("10.1.0.0/24"),), peering="scheduled"),
+    Site("till", (ip_network("10.2.0.0/24"),), peering="disabled"),
+    Site("lab", (ip_network("10.3.0.0/24"),), peering="allowed", peers="any"),
 )
-WITHOUT = Policy(sites=POLICY.sites)
-OFF_WINDOW, DISABLED, SITE_PAIR, INTERNET, OTHER = "off_window", "disabled", "site_pair", "internet", "other"
+ELSEWHERE = "192.0.2."
 
 
-@dataclass(frozen=True)
-class Known:
-    """Where addresses are: the site is the lower half of the address."""
-
-    site: Any
-    local: Any
-    role: Any
-    known: Any
+def lo(address: str) -> int:
+    a, b, c, d = map(int, address.split("."))
+    return 0xFFFF << 32 | a << 24 | b << 16 | c << 8 | d
 
 
-class Fake:
-    """Sites, calendar and exceptions in one, which say what a test wants and remember what they were asked."""
-
-    names = (*MODES, "unknown")
-
-    def __init__(
-        self,
-        state: str = "closed",
-        scope: str = "same_site",
-        *,
-        allowed: bool = True,
-        excused: dict[str, int] | None = None,
-    ) -> None:
-        self.state, self.scoped, self.allowed, self.excused = state, scope, allowed, excused or {}
-        self.asked: list[str] = []
-        self.judged: list[tuple[list[int], list[int], list[int]]] = []
-
-    def lookup(self, hi: Any, lo: Any) -> Known:
-        assert hi.flags.c_contiguous
-        assert lo.flags.c_contiguous
-        return Known(lo.astype(np.int32), lo > 0, np.zeros(len(lo), dtype=np.int8), hi == 0)
-
-    def scope(self, orig: Any, resp: Any) -> Any:
-        assert len(orig.site) == len(resp.site)
-        return np.full(len(orig.site), SCOPES.index(self.scoped), dtype=np.int8)
-
-    def peers_allowed(self, orig: Any, resp: Any) -> Any:
-        assert len(orig.site) == len(resp.site)
-        return np.full(len(orig.site), self.allowed)
-
-    def judge(self, orig_site: Any, resp_site: Any, at_ns: Any) -> tuple[Any, Any, Any]:
-        self.judged.append((orig_site.tolist(), resp_site.tolist(), at_ns.tolist()))
-        state = np.full(len(at_ns), SCHEDULES.index(self.state), dtype=np.int8)
-        state.flags.writeable = False  # what the calendar gives is the calendar's
-        return state, at_ns - 1, at_ns + 1
-
-    def match(self, *arguments: Any) -> Any:
-        self.asked.append(arguments[-1])
-        return np.full(len(arguments[0]), self.excused.get(arguments[-1], -1), dtype=np.int32)
+def stand(*pairs: tuple[str, str], exemptions: tuple[Exemption, ...] = (), at_ns: int = NOON) -> Standing:
+    policy = Policy(sites=SITES, exemptions=exemptions)
+    policing = Policing(policy, Sites(policy), Schedules(policy, NOON, NOON), Exemptions(policy))
+    rows = Windows.empty(len(pairs))
+    rows["orig_lo"] = [lo(orig) for orig, _ in pairs]
+    rows["resp_lo"] = [lo(resp) for _, resp in pairs]
+    return policing.stand(rows, np.full(len(pairs), at_ns, dtype=np.int64))
 
 
-def rows(*pairs: tuple[int, int]) -> Rows:
-    made = Windows.empty(len(pairs))
-    for at, (orig, resp) in enumerate(pairs):
-        made["orig_lo"][at], made["resp_lo"][at] = orig, resp
-    return made
+def excuse(**changes: object) -> Exemption:
+    base = {"id": "CHG-1", "owner": "nora", "reason": "imaging", "expires_ns": NOON + YEAR_NS, "sites": ("hq",)}
+    return Exemption(**(base | changes))  # type: ignore[arg-type]
 
 
-def stand(fake: Fake, *pairs: tuple[int, int], policy: Policy = POLICY) -> Standing:
-    given = rows(*(pairs or [(0, 0)]))
-    return Policing(policy, fake, fake, fake).stand(given, np.arange(len(given)) + 100)
+def test_sites_scope_and_schedule_of_each_row() -> None:
+    made = stand((HQ + "5", HQ + "6"), (HQ + "5", LAB + "6"), (LAB + "5", LAB + "6"), (HQ + "5", ELSEWHERE + "6"))
+    assert made.orig.site.tolist() == [0, 0, 2, 0]
+    assert made.resp.site.tolist() == [0, 2, 2, 3]  # the last name is unknown
+    assert [SCOPES[code] for code in made.scope] == ["same_subnet", "cross_site", "same_subnet", "internet"]
+    assert [SCHEDULES[code] for code in made.schedule] == ["closed", "closed", "allowed", "closed"]
+    assert made.exception.tolist() == [-1, -1, -1, -1]
 
 
-def said(standing: Standing) -> tuple[str, bool, int]:
-    """Return the schedule, whether peers are allowed, and the exception of the only row."""
-    return SCHEDULES[standing.schedule[0]], bool(standing.peers_allowed[0]), int(standing.exception[0])
+def test_the_stricter_of_two_modes_holds() -> None:
+    pairs = [(HQ, LAB), (LAB, HQ), (HQ, TILL), (TILL, LAB), (LAB, ELSEWHERE), (ELSEWHERE, TILL), (ELSEWHERE, ELSEWHERE)]
+    made = stand(*((orig + "5", resp + "6") for orig, resp in pairs))
+    assert [PEERINGS[code] for code in made.peering] == [
+        "scheduled", "scheduled", "disabled", "disabled", "allowed", "disabled", "unknown",
+    ]  # fmt: skip
 
 
-def test_each_of_the_three_is_asked_for_what_it_knows() -> None:
-    fake = Fake("open", "cross_site", allowed=False)
-    standing = stand(fake, (0, 1), (2, 3))
-    assert fake.judged == [([0, 2], [1, 3], [100, 101])]
-    assert (standing.orig.site.tolist(), standing.resp.site.tolist()) == ([0, 2], [1, 3])
-    assert (standing.since_ns.tolist(), standing.next_ns.tolist()) == ([99, 100], [101, 102])
-    assert [SCOPES[code] for code in standing.scope] == ["cross_site"] * 2
-    assert standing.peers_allowed.tolist() == [False, False]
-    assert (standing.orig.local.tolist(), standing.orig.known.tolist()) == ([False, True], [True, True])
+def test_sites_have_their_names() -> None:
+    policy = Policy(sites=SITES, exemptions=(excuse(), excuse(id="CHG-2")))
+    made = Policing(policy, Sites(policy), Schedules(policy, NOON, NOON), Exemptions(policy))
+    assert made.site_names == ("hq", "till", "lab", "unknown")
+    assert made.exception_ids[[0, 1, -1]].tolist() == ["CHG-1", "CHG-2", ""]  # -1 is none
 
 
 @pytest.mark.parametrize(
-    ("pair", "mode"),
+    ("allow", "schedule", "allowed", "exceptions"),
     [
-        ((0, 0), "scheduled"), ((0, 1), "disabled"), ((1, 2), "disabled"), ((2, 1), "disabled"), ((2, 0), "scheduled"),
-        ((2, 2), "allowed"), ((2, 3), "allowed"), ((3, 0), "scheduled"), ((3, 1), "disabled"), ((3, 3), "unknown"),
-    ],
-)  # fmt: skip
-def test_the_stricter_mode_of_two_sites_counts(pair: tuple[int, int], mode: str) -> None:
-    assert PEERINGS[stand(Fake(), pair).peering[0]] == mode
-
-
-@pytest.mark.parametrize(
-    ("fake", "wanted"),
-    [
-        (Fake("closed"), ("closed", True, -1)),
-        (Fake("closed", excused={OFF_WINDOW: 1}), ("exempt", True, 1)),
-        (Fake("disabled", excused={DISABLED: 0}), ("exempt", True, 0)),
-        # An exception excuses only what it speaks of.
-        (Fake("closed", excused={DISABLED: 0}), ("closed", True, -1)),
-        (Fake("disabled", excused={OFF_WINDOW: 0}), ("disabled", True, -1)),
-        (Fake("open", excused={OFF_WINDOW: 0, DISABLED: 0}), ("open", True, -1)),
-        (Fake("allowed", excused={OFF_WINDOW: 0}), ("allowed", True, -1)),
-        # A pair of sites.
-        (Fake("open", allowed=False, excused={SITE_PAIR: 1}), ("open", True, 1)),
-        (Fake("open", allowed=False, excused={OFF_WINDOW: 1}), ("open", False, -1)),
-        (Fake("open", allowed=True, excused={SITE_PAIR: 1}), ("open", True, -1)),
-        # The internet stays the internet, but a rule can see that it is excused.
-        (Fake("closed", "internet", excused={INTERNET: 0}), ("closed", True, 0)),
-        (Fake("closed", "cross_site", excused={INTERNET: 0}), ("closed", True, -1)),
-        (Fake("open", excused={OTHER: 1}), ("open", True, 1)),
-        # Several: each does its own, the first by what it excuses is named.
-        (Fake("closed", allowed=False, excused={OFF_WINDOW: 1, SITE_PAIR: 0, OTHER: 0}), ("exempt", True, 1)),
-        (Fake("open", "internet", allowed=False, excused={SITE_PAIR: 0, INTERNET: 1}), ("open", True, 0)),
+        (("off_window",), ["exempt", "disabled", "exempt"], [True, False, False], [0, -1, 0]),
+        (("disabled",), ["closed", "exempt", "closed"], [True, False, False], [-1, 0, -1]),
+        (("site_pair",), ["closed", "disabled", "closed"], [True, True, True], [-1, 0, 0]),
+        (("internet",), ["closed", "disabled", "closed"], [True, False, False], [-1, -1, -1]),
+        (("other",), ["closed", "disabled", "closed"], [True, False, False], [0, 0, 0]),
+        (("off_window", "site_pair"), ["exempt", "disabled", "exempt"], [True, True, True], [0, 0, 0]),
     ],
 )
-def test_what_exceptions_excuse(fake: Fake, wanted: tuple[str, bool, int]) -> None:
-    assert said(stand(fake)) == wanted
-    assert fake.asked == [OFF_WINDOW, DISABLED, SITE_PAIR, INTERNET, OTHER]
+def test_an_exception_excuses_what_it_allows_and_no_more(
+    allow: tuple[str, ...], schedule: list[str], allowed: list[bool], exceptions: list[int]
+) -> None:
+    pairs = ((HQ + "5", HQ + "6"), (TILL + "5", HQ + "6"), (HQ + "5", LAB + "6"))
+    everyone = ("hq", "till", "lab")
+    plain, made = stand(*pairs), stand(*pairs, exemptions=(excuse(allow=allow, sites=everyone),))
+    assert [SCHEDULES[code] for code in plain.schedule] == ["closed", "disabled", "closed"]
+    assert plain.peers_allowed.tolist() == [True, False, False]
+    assert [SCHEDULES[code] for code in made.schedule] == schedule
+    assert made.peers_allowed.tolist() == allowed
+    assert made.exception.tolist() == exceptions
 
 
-def test_a_policy_without_exceptions_asks_for_none() -> None:
-    fake = Fake(excused={OFF_WINDOW: 0})
-    assert said(stand(fake, policy=WITHOUT)) == ("closed", True, -1)
-    assert fake.asked == []
+def test_an_exception_ends() -> None:
+    pair = (HQ + "5", HQ + "6")
+    states = [
+        SCHEDULES[stand(pair, exemptions=(excuse(expires_ns=NOON),), at_ns=at_ns).schedule[0]]
+        for at_ns in (NOON - 1, NOON)
+    ]
+    assert states == ["exempt", "closed"]
 
 
-def test_names_by_code() -> None:
-    policing = Policing(POLICY, Fake(), Fake(), Fake())
-    assert policing.site_names == ("scheduled", "disabled", "allowed", "unknown")
-    assert policing.exception_ids[[1, 0, -1]].tolist() == ["CHG-1", "CHG-0", ""]
+def test_the_internet_is_excused_by_its_own_word() -> None:
+    pair = (HQ + "5", ELSEWHERE + "6")
+    assert stand(pair, exemptions=(excuse(allow=("internet",)),)).exception.tolist() == [0]
+    assert stand(pair, exemptions=(excuse(allow=("disabled",)),)).exception.tolist() == [-1]
+
+
+def test_the_first_exception_that_matched_is_named() -> None:
+    pair = (HQ + "5", HQ + "6")
+    both = (excuse(id="A", allow=("other",)), excuse(id="B", allow=("off_window",)))
+    # What concerns the schedule is asked before what concerns all else.
+    assert stand(pair, exemptions=both).exception.tolist() == [1]
 
 
 def test_no_rows() -> None:
-    fake = Fake()
-    standing = Policing(POLICY, fake, fake, fake).stand(rows(), np.zeros(0, dtype=np.int64))
-    assert len(standing.schedule) == len(standing.peering) == len(standing.exception) == 0
+    made = stand()
+    assert len(made.scope) == len(made.schedule) == len(made.exception) == 0
