@@ -63,6 +63,7 @@ _THEIRS: Final = {
 }  # fmt: skip
 _AGAIN: Final = {"retransmission", "fast_retransmission", "spurious_retransmission"}
 _WIDE: Final = 240
+_FIELDS: Final = 8  # of a layer, unless everything is asked for
 _UNHEARD: Final = {"S0": "nobody answered: the peer is gone", "REJ": "the peer refused"}
 _SIDES: Final = ("→", "←")
 
@@ -255,6 +256,8 @@ def _second_eyes(frames: list[tuple[int, int, int, bytes]], options: InspectOpti
     remark = f"beside it: tshark {version}"
     if not program.knows_do:
         remark += ", which has no dissector for DO: its layers end with TCP"
+    else:
+        remark += ", which shows peer ids in network order; Windows writes them in its own"
     if len(frames) > len(seen):
         remark += f"; of {len(frames):,} packets it was given the first {len(seen):,}"
     return seen, remark
@@ -344,8 +347,10 @@ def _beside(branch: Tree, seen: tshark.Seen, *, is_full: bool) -> None:
     for layer in seen.layers:
         if is_full or layer.name not in ("eth", "sll", "ip", "ipv6", "tcp", "data"):
             leaf = node.add(Text(layer.name, style="magenta"))
-            for shown in layer.fields:
+            for shown in layer.fields if is_full else layer.fields[:_FIELDS]:
                 leaf.add(Text(shown, style="dim"))
+            if not is_full and len(layer.fields) > _FIELDS:
+                leaf.add(Text(f"… {len(layer.fields) - _FIELDS} more", style="dim"))
 
 
 def _differences(part: Part, seen: tshark.Seen, verdict: int) -> list[str]:
