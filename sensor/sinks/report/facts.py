@@ -82,9 +82,10 @@ def scans(case: Case) -> str:
         if (host := str(each.subject.get("orig_ip", ""))) and each.rule not in accused.setdefault(host, []):
             accused[host].append(each.rule)
     rows: list[list[Cell | str]] = []
-    ranked: list[tuple[Any, ...]] = [tuple(row) for row in sums.itertuples()]
-    ranked.sort(key=lambda row: (-row[2], -row[3], row[0]))
-    for host, site, *counts, first, last in ranked[:SHOWN_SCANS]:
+    order = {"hosts": False, "tries": False, "orig_ip": True}
+    ranked = sums.reset_index().sort_values(list(order), ascending=list(order.values()), kind="stable")
+    top: list[tuple[Any, ...]] = list(ranked.head(SHOWN_SCANS).itertuples(index=False, name=None))
+    for host, site, *counts, first, last in top:
         rules = ", ".join(accused.get(str(host), ()))
         said = Cell(rules or "-", rules, "bad" if rules else "none")
         rows.append([str(host), str(site), *map(number, counts), moment(first), moment(last), said])

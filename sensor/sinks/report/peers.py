@@ -126,8 +126,9 @@ def _between(frame: pd.DataFrame, orig: str, resp: str) -> Moved:
 
 
 def _sites(case: Case) -> dict[str, str]:
-    found = dict(zip(case.flows["resp_ip"], case.flows["resp_site"].astype(str), strict=True))
-    found.update(zip(case.flows["orig_ip"], case.flows["orig_site"].astype(str), strict=True))
+    flows = case.flows[case.flows["orig_payload_bytes"] + case.flows["resp_payload_bytes"] > 0]
+    found = dict(zip(flows["resp_ip"], flows["resp_site"].astype(str), strict=True))
+    found.update(zip(flows["orig_ip"], flows["orig_site"].astype(str), strict=True))
     return found
 
 
