@@ -22,16 +22,12 @@ class View:
     end: float
     scrape_s: float
 
-    @property
-    def step_s(self) -> float:
-        return max(self.scrape_s, 1.0)
-
     def resolved(self, expression: str) -> str:
-        rate_s = max(self.step_s + self.scrape_s, 4 * self.scrape_s)
+        rate_s = max(self.scrape_s + self.scrape_s, 4 * self.scrape_s)
         values = {
             "$__rate_interval": f"{int(rate_s * 1000)}ms",
             "$__range": f"{math.ceil(self.end - self.start)}s",
-            "$__interval": f"{int(self.step_s * 1000)}ms",
+            "$__interval": f"{int(self.scrape_s * 1000)}ms",
         }
         for name, value in values.items():
             expression = expression.replace(name, value)
@@ -73,7 +69,7 @@ def ask(stage: Stage, target: Json, view: View) -> list[Answer]:
     if target["instant"]:
         found = [(each["metric"], [each["value"]]) for each in stage.query(expression, view.end)]
     else:
-        ranged = stage.query_range(expression, view.start, view.end, view.step_s)
+        ranged = stage.query_range(expression, view.start, view.end, view.scrape_s)
         found = [(each["metric"], each["values"]) for each in ranged]
     answers = []
     for labels, pairs in found:

@@ -24,7 +24,7 @@ from tests.house import tree
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SPEED = 30_000  # the office's six days in 18 s
+SPEED = 20_000  # the office's six days in 26 s
 SCRAPE_S = 0.5
 DEADLINE_S = 60.0
 WEEK = "pcaps/office-week.pcap"
