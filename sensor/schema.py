@@ -350,7 +350,9 @@ class JudgedFrame(Table):
     first_ts_ns: Annotated[np.int64, "ns", "its time"]
     last_ts_ns: Annotated[np.int64, "ns", "time of the flow's last packet in this window"]
     overrun_s: Annotated[np.int64, "s", "since the slot ended in which the flow began; 0 if it began while closed"]
-    clock_back_ms: Annotated[np.int64, "ms", "how long before it, by the capture's clock, a frame lies that came after it"]
+    clock_back_ms: Annotated[
+        np.int64, "ms", "how long before it, by the capture's clock, a frame lies that came after it"
+    ]
     address_step: Annotated[
         np.int64, "", "how far the responder is above the one that the originator asked before; 0 if far, or not new"
     ]

@@ -108,13 +108,12 @@ class Pcap:
         broken = "a record that cannot be (its captured length is impossible)"
         return out[:count], int(cursor[records.POSITION]), broken if cursor[records.STOP] == records.BAD_LENGTH else ""
 
-
     def _walk_wide(self, data: Bytes, base: int) -> int:
         """Walk with several cursors over as many bytes as the frames of one batch had so far; 0 if that cannot be."""
         if len(self._scratch) != len(self._out):
             self._scratch = Frames.empty(len(self._out))
         span = len(self._out) * self._record_bytes // 2
-        return records.walk_pcap_wide(
+        count: int = records.walk_pcap_wide(
             data,
             base,
             span,
@@ -128,6 +127,7 @@ class Pcap:
             self._scratch,
             self._cursors,
         )
+        return count
 
 
 class Pcapng:
