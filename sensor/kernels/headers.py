@@ -1,6 +1,7 @@
 """Frames to TCP packets: Ethernet with up to two VLAN tags, Linux cooked, raw IP; IPv4, IPv6; TCP on the watched port.
 
-Whatever is not plainly that (tunnels, extension headers, fragments, other link types) is put on the odd list for the
+Of tunnels, VXLAN, ERSPAN and GRE with IPv4 outside and inside are opened, where nothing about them is odd. Whatever is
+not plainly that (other tunnels, extension headers, fragments, other link types) is put on the odd list for the
 slow lane, whose docstring (`dissect.py`) defines what a row is; what cannot hold TCP is passed over.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from sensor.kernels import BYTES, INT64, INT64S, READONLY_BYTES, inline, kernel, rows
-from sensor.schema import WEIRD_BIT, WEIRDS, Frames, Packets
+from sensor.schema import TUNNELS, WEIRD_BIT, WEIRDS, Frames, Packets
 
 _FRAMES = rows(Frames.dtype(), readonly=True)
 _PACKETS = rows(Packets.dtype())
@@ -20,6 +21,9 @@ CUT_HEADERS = np.uint32(WEIRD_BIT["cut_headers"])
 AT_BAD_IP_LENGTH = WEIRDS.index("bad_ip_length")
 AT_BAD_TCP_OFFSET = WEIRDS.index("bad_tcp_offset")
 AT_CUT_HEADERS = WEIRDS.index("cut_headers")
+GRE = TUNNELS.index("gre")
+ERSPAN = TUNNELS.index("erspan")
+VXLAN = TUNNELS.index("vxlan")
 V4_MAPPED = np.uint64(0x0000FFFF00000000)
 
 
@@ -61,6 +65,45 @@ def is_tunnel(port):
     )
 
 
+@inline()
+def find_inside(data, at, end, on_wire):
+    """Return where the packet in a plain VXLAN, ERSPAN or GRE packet begins if it is TCP over IPv4; else 0.
+
+    The caller has seen that the header at `at` is captured, and that UDP's is.
+    """
+    outer = (np.int64(data[at]) & 15) * 4
+    total = be16(data, at + 2)
+    if outer < 20 or total > on_wire or be16(data, at + 6) & 0x3FFF:
+        return np.int64(0)
+    inner = at + outer
+    if data[at + 9] == 17:
+        target = be16(data, inner + 2)
+        if target != 4789 and target != 8472:
+            return np.int64(0)
+        inner += 16
+        is_bridged = True
+    else:
+        if inner + 4 > end:
+            return np.int64(0)
+        flags = be16(data, inner)
+        carried = be16(data, inner + 2)
+        if flags & 0x4007:
+            return np.int64(0)
+        inner += 4 + 4 * ((flags >> 15) + ((flags >> 13) & 1) + ((flags >> 12) & 1))
+        if carried == 0x88BE and flags & 0x1000:
+            inner += 8
+        elif carried != 0x88BE and carried != 0x6558 and carried != 0x0800:
+            return np.int64(0)
+        is_bridged = carried != 0x0800
+    if is_bridged:
+        if inner + 14 > end or be16(data, inner + 12) != 0x0800:
+            return np.int64(0)
+        inner += 14
+    if inner + 20 > end or inner + 40 > at + total or data[inner] >> 4 != 4 or data[inner + 9] != 6:
+        return np.int64(0)
+    return inner
+
+
 @kernel(_FRAMES, READONLY_BYTES, INT64, _PACKETS, INT64S, INT64S)
 def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
     """Decode frames whose bytes lie in `data`.
@@ -95,6 +138,7 @@ def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
         link = frame.link_type
         vlan = np.int64(0)
         vlan_inner = np.int64(0)
+        tunnel = 0
         # --- link layer: find the ethertype and where the network layer starts
         if link == 1:
             if captured < 14:
@@ -161,15 +205,26 @@ def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
             protocol = data[at + 9]
             if protocol != 6:
                 # Protocols that may carry TCP inside: UDP on some ports, IPv4, IPv6, GRE, AH, MPLS.
+                inner = np.int64(0)
                 if protocol == 17:
                     udp = at + (first & 15) * 4
-                    if udp + 8 <= end and (is_tunnel(be16(data, udp + 2)) or is_tunnel(be16(data, udp))):
-                        out_odd[odd] = at_frame
-                        odd += 1
-                elif protocol == 4 or protocol == 41 or protocol == 47 or protocol == 51 or protocol == 137:
+                    if udp + 8 > end or not (is_tunnel(be16(data, udp + 2)) or is_tunnel(be16(data, udp))):
+                        continue
+                    inner = find_inside(data, at, end, on_wire)
+                    tunnel = VXLAN
+                elif protocol == 47:
+                    inner = find_inside(data, at, end, on_wire)
+                    # The type of a GRE header lies behind its flags.
+                    tunnel = ERSPAN if inner != 0 and be16(data, at + (first & 15) * 4 + 2) == 0x88BE else GRE
+                elif protocol != 4 and protocol != 41 and protocol != 51 and protocol != 137:
+                    continue
+                if inner == 0:
                     out_odd[odd] = at_frame
                     odd += 1
-                continue
+                    continue
+                on_wire = at + be16(data, at + 2) - inner
+                at = inner
+                first = np.int64(data[at])
             if be16(data, at + 6) & 0x3FFF:
                 out_odd[odd] = at_frame
                 odd += 1
@@ -244,7 +299,7 @@ def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
                 out_counts[1 + AT_CUT_HEADERS] += 1
                 continue
         else:
-            # Three and more tags, PPPoE, MPLS, LLC lengths: the slow lane looks inside.
+            # Three and more tags, PPPoE, MPLS, a frame in the frame, LLC lengths: the slow lane looks inside.
             if (
                 ethertype == 0x8100
                 or ethertype == 0x88A8
@@ -254,6 +309,7 @@ def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
                 or ethertype == 0x8848
                 or ethertype == 0x8909
                 or ethertype == 0x8926
+                or ethertype == 0x6558
                 or ethertype < 0x0600
             ):
                 out_odd[odd] = at_frame
@@ -305,7 +361,7 @@ def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
         packet.vlan = vlan
         packet.vlan_inner = vlan_inner
         packet.flags = flags
-        packet.tunnel = 0
+        packet.tunnel = tunnel
         count += 1
     out_counts[0] = odd
     return count

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sensor.decode import Decoder, decode
 from sensor.dissect import dissect, slow_lane
 from sensor.errors import OperatorError
-from sensor.schema import WEIRD_BIT, WEIRDS, Batch, Frames
+from sensor.schema import TUNNELS, WEIRD_BIT, WEIRDS, Batch, Frames
 from sensor.sources.files import Reader
 from tests.captures import PUBLIC
 
@@ -223,6 +223,27 @@ def test_plain_frames_need_no_slow_lane() -> None:
     assert len(plain) == 16
     assert listed(decode(batch)) == listed(same(batch, 7680))
     assert [row["payload_bytes"] for row in listed(decode(batch))] == [5] * 16
+
+
+def test_plain_tunnels_of_a_mirror_need_no_slow_lane() -> None:
+    segment = struct.pack(">HHIIBBHHH", 50000, 7680, 1, 2, 0x50, 0x18, 100, 0, 0) + b"hello"
+    inner = struct.pack(">BBHHHBBH8s", 0x45, 0, 45, 1, 0x4000, 64, 6, 0, b"\x0a\x00\x00\x01\x0a\x00\x00\x02") + segment
+    bridged = MACS + b"\x08\x00" + inner
+    wrapped = {
+        "vxlan": (17, struct.pack(">HHHHII", 40000, 4789, 0, 0, 8 << 24, 42 << 8) + bridged),
+        "erspan": (47, struct.pack(">HHI", 0x1000, 0x88BE, 1) + bytes(8) + bridged),
+        "gre": (47, struct.pack(">HHI", 0x2000, 0x6558, 7) + bridged),
+    }
+    frames = []
+    for protocol, body in (*wrapped.values(), (47, struct.pack(">HH", 0, 0x0800) + inner)):
+        head = struct.pack(
+            ">BBHHHBBH8s", 0x45, 0, 20 + len(body), 1, 0, 64, protocol, 0, b"\xc0\x00\x02\x01\xc0\x00\x02\x02"
+        )
+        frames.append((1, MACS + b"\x08\x00" + head + body, 34 + len(body)))
+    rows = decode(batch_of(frames))
+    assert listed(rows) == listed(same(batch_of(frames), 7680))
+    assert [TUNNELS[row["tunnel"]] for row in rows] == [*wrapped, "gre"]
+    assert rows["payload_bytes"].tolist() == [5] * 4
 
 
 def test_a_cut_is_counted_wherever_it_falls() -> None:

@@ -99,6 +99,19 @@ def check(batch: Batch) -> np.ndarray:
     return rows
 
 
+def checked(frames: list[Frame]) -> np.ndarray:
+    """Check frames together; where that fails, one by one, to tell which it was."""
+    try:
+        return check(batch_of(frames))
+    except (AssertionError, IndexError):
+        for link, data, wire in frames:
+            try:
+                check(batch_of([(link, data, wire)]))
+            except (AssertionError, IndexError):
+                sys.stderr.write(f"link type {link}, {wire} bytes on the wire: {data.hex()}\n")
+        raise
+
+
 def main(seed: int, count: int) -> int:
     """Run, and print what was seen."""
     rng = random.Random(seed)  # noqa: S311 - the same disorder every time
@@ -106,8 +119,8 @@ def main(seed: int, count: int) -> int:
     corpus = [frame for path in paths for frame in frames_of(path)]
     done, odd, tunnels = 0, 0, Counter[str]()
     while done < count:
-        batch = batch_of([shaken(rng, rng.choice(corpus)) for _ in range(EACH)])
-        rows = check(batch)
+        frames = [shaken(rng, rng.choice(corpus)) for _ in range(EACH)]
+        rows = checked(frames)
         done += EACH
         odd += int(np.count_nonzero(rows["weird"]))
         tunnels.update(TUNNELS[code] for code in rows["tunnel"])
