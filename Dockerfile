@@ -1,6 +1,6 @@
 # swarmtap as a container: capture needs NET_RAW and nothing else; offline commands need nothing at all.
 #   docker build -t swarmtap .
-#   docker run --rm -v "$PWD:/work:ro" swarmtap analyze /work/office.pcap -p /work/policy.yaml
+#   docker run --rm -v "$PWD:/data:ro" swarmtap analyze /data/office.pcap -p /data/policy.yaml
 #   docker run -d --network host --cap-drop ALL --cap-add NET_RAW swarmtap watch -i eth1 --listen 127.0.0.1:9768
 # Another base may be given: any Debian with Python 3.11 or newer in /usr/local or /usr.
 ARG BASE=docker.io/library/python:3.13-slim-trixie
