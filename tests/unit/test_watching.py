@@ -70,13 +70,13 @@ def test_a_reload_with_the_same_policy_changes_nothing(tmp_path: Path, monkeypat
     numbers = count()
 
     def reload_at_some_ticks(now_ns: int) -> None:
-        if next(numbers) % 16 == 0:
+        if next(numbers) % 4 == 0:
             reloaded.watch.reload()
         ticked(now_ns)
 
     reloaded.watch._tick = reload_at_some_ticks  # type: ignore[method-assign]
-    assert quiet.replay("slot-edge") == reloaded.replay("slot-edge") != []
-    assert reloaded.err.getvalue().count("reloaded: 4 sites") >= 4
+    assert quiet.replay("disabled-attempt") == reloaded.replay("disabled-attempt") != []
+    assert reloaded.err.getvalue().count("reloaded: 4 sites") >= 2
 
 
 def test_a_policy_that_cannot_be_read_is_refused_and_the_old_one_stays(tmp_path: Path) -> None:
