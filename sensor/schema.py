@@ -92,7 +92,7 @@ CONN_STATES: Final = (
 END_REASONS: Final = ("closed", "idle", "active", "reused", "evicted", "flushed")
 ROLES: Final = ("client", "server", "infrastructure", "unknown", "vpn", "unused")
 LEVELS: Final = ("informational", "low", "medium", "high", "critical")
-PLACES: Final = ("first_input", "first_number", "first_offset", "clock_back_ms")  # what depends on how files were cut
+PLACES: Final = frozenset({"first_input", "first_number", "first_offset", "clock_back_ms"})  # differ as files are cut
 SPANS: Final = ("hour", "slot", "sensor")
 
 TUNNELS: Final = (
