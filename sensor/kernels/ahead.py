@@ -66,7 +66,7 @@ done:
   ret ptr %to
 }
 """
-_MAGIC: Final = b"swarmtap kernels 1\n"
+_MAGIC: Final = b"swarmtap kernels 2\n"
 _PROCESSOR: Final = ("vendor_id", "cpu family", "model", "flags", "Features", "CPU implementer", "CPU part")
 _LINKERS: Final = ("ld", "ld.lld", "ld.gold")
 
@@ -100,9 +100,12 @@ class _Ready:
             if not content.startswith(_MAGIC):
                 continue
             head, _, code = content[len(_MAGIC) :].partition(b"\n")
+            told = _told(head, code)
+            if told is None:
+                continue
             with contextlib.suppress(OSError):
                 library = ctypes.CDLL(str(path.with_suffix(".so")))
-                self._symbols = json.loads(head)
+                self._symbols = told
                 self._find = lambda symbol: _address_in(library, symbol)  # noqa: B023 - bound in the turn that returns
                 return
             import llvmlite.binding as llvm
@@ -114,13 +117,23 @@ class _Ready:
             holder = llvm.ObjectFileRef.from_data(code)
             engine.add_object_file(holder)
             engine.finalize_object()
-            self._symbols, self._find = json.loads(head), engine.get_function_address
+            self._symbols, self._find = told, engine.get_function_address
             # The engine reads from these for as long as it lives.
             self._kept = (code, holder, machine)
             return
 
 
 _READY: Final = _Ready()
+
+
+def _told(head: bytes, code: bytes) -> dict[str, str] | None:
+    """Return the symbols that a file's first line names, or None if its code is not the one that was written."""
+    try:
+        told = json.loads(head)
+        symbols: dict[str, str] = told["symbols"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return symbols if told.get("sha256") == hashlib.sha256(code).hexdigest() else None
 
 
 def is_ready() -> bool:
@@ -237,7 +250,7 @@ def write() -> Path:
                 loaded = importlib.import_module(f"sensor.kernels.{module.name}")
                 found |= {_name(v.py_func): v for v in vars(loaded).values() if _is_kernel(v)}
         symbols, code = _compile(found)
-    content = _MAGIC + json.dumps(symbols).encode() + b"\n" + code
+    content = _content(symbols, code)
     problem: OSError | None = None
     for folder in _folders():
         try:
@@ -245,6 +258,11 @@ def write() -> Path:
         except OSError as error:
             problem = error
     raise problem or OSError("no folder to write to")
+
+
+def _content(symbols: dict[str, str], code: bytes) -> bytes:
+    told = {"symbols": symbols, "sha256": hashlib.sha256(code).hexdigest()}
+    return _MAGIC + json.dumps(told).encode() + b"\n" + code
 
 
 def _compile(found: dict[str, Any]) -> tuple[dict[str, str], bytes]:
@@ -322,7 +340,9 @@ def _put(folder: Path, content: bytes, code: bytes) -> Path:
     _link(code, path)
     with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
         file.write(content)
-    Path(file.name).replace(path)
+    beside = Path(file.name)
+    beside.chmod(0o644)  # who installs is not always who runs
+    beside.replace(path)
     for old in folder.glob("kernels-*.*"):
         if old.stem != path.stem:
             old.unlink(missing_ok=True)

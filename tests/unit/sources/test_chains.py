@@ -7,6 +7,7 @@ import struct
 import numpy as np
 import pytest
 
+from sensor.sources import chains
 from sensor.sources.chains import Chain, Pcap, Pcapng, chain
 from tests.builders import block, pcap, pcapng
 
@@ -41,6 +42,16 @@ def walked(made: Chain, data: bytes, *, step: int) -> tuple[Seen, int, str]:
 @pytest.mark.parametrize("room", [1, 2, 100])
 def test_windows_and_room_make_no_difference(data: bytes, step: int, room: int) -> None:
     assert walked(chain(data[:24], 0, room), data, step=step) == (FRAMES, len(data), "")
+
+
+@pytest.mark.parametrize("room", [1, 4, 1000])
+@pytest.mark.parametrize("end", [b"", b"\xff" * 16, b"\0" * 9])
+def test_a_wide_walk_is_as_good_as_a_plain_one(monkeypatch: pytest.MonkeyPatch, room: int, end: bytes) -> None:
+    data = pcap([(T0 + at * 1000, bytes([at & 255]) * (20 + at % 7)) for at in range(3000)]) + end
+    plain = walked(Pcap(data[:24], 0, room), data, step=len(data))
+    monkeypatch.setattr(chains, "_WIDE_FROM_BYTES", 0)
+    assert walked(Pcap(data[:24], 0, room), data, step=len(data)) == plain
+    assert len(plain[0]) == 3000
 
 
 def test_a_chain_is_chosen_by_magic() -> None:
