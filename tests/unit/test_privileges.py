@@ -45,6 +45,27 @@ def test_nothing_comes_back() -> None:
     ]
 
 
+# A program file with `cap_net_raw=p` starts like this: permitted, and not in effect.
+LIFTED = """
+import ctypes, struct
+from sensor import privileges
+libc, header, sets = ctypes.CDLL(None), struct.pack("=Ii", 0x20080522, 0), ctypes.create_string_buffer(24)
+assert libc.capget(header, sets) == 0
+words = list(struct.unpack("=6I", sets.raw))
+words[0] = words[3] = 0
+assert libc.capset(header, struct.pack("=6I", *words)) == 0
+before = privileges.status()
+privileges.lift()
+after = privileges.status()
+print(int(before["CapEff"], 16), after["CapEff"] == before["CapPrm"] == after["CapPrm"])
+"""
+
+
+def test_what_is_permitted_is_taken_up() -> None:
+    done = subprocess.run([sys.executable, "-c", LIFTED], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "0 True\n"
+
+
 def test_whom_to_become() -> None:
     assert privileges.person("65534").uid == privileges.person("nobody").uid == 65534
     assert privileges.person("").name in {"swarmtap", "nobody"}
