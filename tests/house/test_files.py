@@ -10,6 +10,7 @@ from tests.house import tree
 VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "manager", "misc"}
 LONG = 300  # twice what a file aims at wants a reason
 REASONS = {
+    "carve.py": "two readings of the same packets, and what both know of a piece",
     "activity.py": "one join of five tables; its parts would pass each other the same columns",
     "dashboards.py": "five dashboards, each a list of panels",
     "dissect.py": "the oracle of the fast lane: every header in one place, written twice on purpose",
