@@ -1,8 +1,8 @@
 """Incidents to Alertmanager's API v2: said again while they live, and for a while after they closed that they are over.
 
 Alertmanager forgets what is not said again; so a living incident says that it will end a few repeats from now, unless
-it is heard of again. The incident's id is a label: it is what makes two incidents two alerts, and one that is told again
-after a restart the same. Group by `alertname` and `site` in its route.
+it is heard of again. The incident's id is a label: it makes two incidents two alerts, and one that is told again after
+a restart the same one. Group by `alertname` and `site` in its route.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Incidents to a web hook, in the shape of Alertmanager's webhook (version 4), which many receivers understand.
 
-Each post tells one incident: once as `firing` when it opens, once as `resolved` when it closes. Its id and state are the
-`Idempotency-Key`, so that a post that comes twice can be told; with a secret, the body is signed.
+Each post tells one incident: once as `firing` when it opens, once as `resolved` when it closes. Its id and state are
+the `Idempotency-Key`, so that a post that comes twice can be told; with a secret, the body is signed.
 """
 
 from __future__ import annotations
