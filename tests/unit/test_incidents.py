@@ -167,3 +167,27 @@ def test_json_has_the_keys_that_other_programs_rely_on() -> None:
     ]
     (unknown,) = as_json(incidents.all(), {})
     assert unknown["evidence"][0]["file"] == ""
+
+
+def test_what_a_better_rule_tells_of_the_same_subject_is_not_told_again() -> None:
+    traits = TRAITS | {"slow": Traits(quiet_ns=10 * MINUTE, unless=("r",))}
+    incidents = Incidents(traits)
+    pushed(incidents, finding(0, 1, subject='{"orig_ip": "10.0.0.1", "site": "hq"}'))
+    slow = {"rule": "slow", "first_ts_ns": NOON}
+    assert pushed(incidents, finding(1, 1, **slow)) == []
+    (other,) = pushed(incidents, finding(1, 1, subject='{"orig_ip": "10.0.0.9"}', **slow))
+    assert other.subject == {"orig_ip": "10.0.0.9"}
+    (apart,) = pushed(incidents, finding(2, 1, subject='{"resp_ip": "10.0.0.1"}', **slow))
+    assert apart.rule == "slow", "without a column in common nothing says that it is the same"
+    (later,) = pushed(incidents, finding(30, 1, rule="slow"))
+    assert later.subject == {"orig_ip": "10.0.0.1"}, "the better rule told of another time"
+
+
+def test_a_rule_on_whole_flows_is_quiet_from_when_it_spoke() -> None:
+    incidents = Incidents({"r": Traits(quiet_ns=60 * MINUTE)})
+    two_hours = {"last_ts_ns": NOON}
+    (first,) = pushed(incidents, finding(120, 1, **two_hours))
+    (again,) = pushed(incidents, finding(150, 2, **two_hours))
+    assert again.id == first.id
+    assert incidents.flush(NOON + 200 * MINUTE) == []
+    assert [each.state for each in incidents.flush(NOON + 210 * MINUTE)] == ["closed"]
