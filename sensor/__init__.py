@@ -1,3 +1,3 @@
-"""swarmtap listens to TCP 7680 and says which machines gave Windows update bytes to which, and whether that was allowed."""
+"""swarmtap listens to TCP 7680: which machines gave Windows update bytes to which, and was that allowed?"""
 
 __version__ = "0.1.0"

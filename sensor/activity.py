@@ -1,6 +1,6 @@
 """Windows, endings and messages to frames: one row per flow per window, judged against the policy, and one per flow.
 
-Here pandas begins. Rows leave when their window is complete, so what leaves does not depend on how packets were batched.
+Here pandas begins. Rows leave when their window is complete: what leaves does not depend on how packets were batched.
 """
 
 from __future__ import annotations
@@ -276,7 +276,7 @@ class Activity:
             self._asked[who] = int(asked["resp_hi"][last]), int(asked["resp_lo"][last])
         while len(self._asked) > _MOST_ASKING:
             del self._asked[next(iter(self._asked))]
-        return np.where(np.abs(step) < _FAR, step, 0)
+        return np.where((step > -_FAR) & (step < _FAR), step, 0)
 
     def _flows(self, over: Rows) -> pd.DataFrame:
         over = _sorted(over, "flow")
@@ -364,9 +364,11 @@ class Activity:
         }
 
     def _last_verdict(self, number: Rows) -> npt.NDArray[np.int8]:
-        last = np.searchsorted(self._verdicts["flow"], number, side="right") - 1
         found = np.zeros(len(number), dtype=np.int8)
-        hit = np.flatnonzero((last >= 0) & (self._verdicts["flow"][last] == number)) if len(self._verdicts) else []
+        if not len(self._verdicts):
+            return found
+        last = np.searchsorted(self._verdicts["flow"], number, side="right") - 1
+        hit = np.flatnonzero((last >= 0) & (self._verdicts["flow"][last] == number))
         found[hit] = self._verdicts["index"][last[hit]]
         return found
 
@@ -476,7 +478,7 @@ def _joined(rows: Rows) -> Rows:
     starts = np.concatenate([[0], np.flatnonzero(~same) + 1])
     order = np.lexsort((rows["first_ts_ns"], rows["flow"], rows["window_start_ns"]))
     rows = rows[order]
-    joined = rows[starts]
+    joined: Rows = rows[starts]
     for name in _JOINED:
         joined[name] = np.add.reduceat(rows[name], starts)
     for name in ("last_ts_ns", "established"):

@@ -1,4 +1,4 @@
-"""Packets to flows: gives each packet its flow and stream position, and hands out windows and endings as they are done."""
+"""Packets to flows: each packet gets its flow and stream position; windows and endings leave as they are done."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from sensor.kernels import tracking
 from sensor.schema import Endings, Rows, Tracks, Windows
@@ -110,7 +111,7 @@ class FlowTable:
                 return tracks
 
     def sweep(self, until_ns: int, *, everything: bool = False) -> None:
-        """Close all windows that end by `until_ns` and end expired flows; with `everything`, all flows."""
+        """Close the windows before the one that starts at `until_ns` and end expired flows; with `everything`, all."""
         done = np.zeros(4, dtype=np.int64)
         at = 0
         while True:
@@ -144,7 +145,7 @@ class FlowTable:
         """How many finished windows wait to be taken."""
         return sum(map(len, self._windows))
 
-    def _keep(self, windows: Rows, endings: Rows, done: Rows) -> None:
+    def _keep(self, windows: Rows, endings: Rows, done: npt.NDArray[np.int64]) -> None:
         if done[tracking.DONE_WINDOWS]:
             self._windows.append(windows[: done[tracking.DONE_WINDOWS]].copy())
         if done[tracking.DONE_ENDINGS]:

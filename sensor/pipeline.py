@@ -5,7 +5,6 @@ The only file that knows the order. What it gives depends on packets and their t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +18,6 @@ from sensor.flows import FlowTable
 from sensor.incidents import Incidents, Traits
 from sensor.inputs import Inputs, Options, Progress
 from sensor.messages import Heard, MessageReader
-from sensor.order import Ordered
 from sensor.rules.judge import Judge
 from sensor.schedule import Schedules
 from sensor.schema import WEIRDS, Case, Rows
@@ -29,6 +27,8 @@ from sensor.spans import Spans
 from sensor.swarms import Ledger
 
 if TYPE_CHECKING:
+    from sensor.order import Ordered
+    from collections.abc import Sequence
     from sensor.policy import Policy
     from sensor.rules.ruleset import RuleSet
     from sensor.schema import Incident

@@ -76,7 +76,9 @@ def person(name: str) -> Person:
 
 
 def lift() -> None:
-    """Take up the capabilities that the program file permits: with `cap_net_raw=p` it starts even where it may not have it.
+    """Take up the capabilities that the program file permits.
+
+    With `cap_net_raw=p` it starts even where it may not have it.
 
     Raises
     ------

@@ -26,7 +26,7 @@ _PORTS = Array(np.dtype(np.uint16), readonly=True)
 
 
 @kernel(WORDS, WORDS, _PORTS, WORDS, WORDS, _PORTS, INT64, BYTES, INT64S)
-def community_ids(  # noqa: PLR0913, PLR0917 - a flow key has six columns
+def community_ids(
     orig_hi: Words,
     orig_lo: Words,
     orig_port: Ports,

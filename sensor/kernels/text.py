@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
 from sensor.kernels import BYTES, INT64S, WORDS, Array, kernel
 
 ADDRESS_TEXT_MAX: Final = 39  # eight groups of four digits and seven colons (RFC 4291, section 2.2)

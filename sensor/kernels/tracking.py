@@ -133,7 +133,7 @@ def position_of(seq, origin, near):
     return near + delta
 
 
-# --- holes: a list by position in a shared pool ------------------------------------------------------------------------
+# --- holes: a list by position in a shared pool --------------------------------------------------------------------
 @inline()
 def free_hole(table, holes, hole):
     """Give a hole back to the pool."""
@@ -675,7 +675,8 @@ def track(packets, slots, index, holes, recent, table, options, out_tracks, out_
     out_windows, out_endings : Windows[W], Endings[E]
         Rows of windows and flows that ended before a packet of these.
     out_done : int64[4]
-        Packets done and rows written; WHY: FINISHED, ROWS_FULL (take the rows, call again) or TABLE_FULL (give more slots).
+        Packets done and rows written; WHY: FINISHED, ROWS_FULL (take the rows, call again) or TABLE_FULL (give more
+        slots).
 
     Returns
     -------
@@ -825,7 +826,8 @@ def track(packets, slots, index, holes, recent, table, options, out_tracks, out_
                 slot.seen |= np.uint32(SAW_SYN)
         elif not flags & 0x04:
             # Anything after the SYNs that comes from the originator, or carries payload, shows that it is up.
-            if (way == 0 and (slot.seen & np.uint32(SAW_SYN_ACK) or not slot.seen & np.uint32(SAW_SYN))) or packet.payload_bytes > 0 or way == 1:
+            answered = slot.seen & np.uint32(SAW_SYN_ACK) or not slot.seen & np.uint32(SAW_SYN)
+            if way == 1 or answered or packet.payload_bytes > 0:
                 slot.seen |= np.uint32(UP)
         if flags & 0x01:
             slot.fins += 1
@@ -850,9 +852,7 @@ def track(packets, slots, index, holes, recent, table, options, out_tracks, out_
             if flags & 0x02:
                 seq = np.uint32((np.int64(seq) + 1) & MASK32)
             position = position_of(seq, slot.origin[way], slot.top[way])
-            if flags & 0x04:
-                new = np.int64(0)  # text in a reset is a reason, not a part of the stream
-            else:
+            if not flags & 0x04:  # text in a reset is a reason, not a part of the stream
                 new = account(table, holes, slot, way, position, payload)
             track_row.position = position
         track_row.new_bytes = np.int32(new)

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -111,7 +111,7 @@ class Spool:
             table, frame = self._frames[0]
             days = frame[_TIMES[table]] // (86400 * _NS)
             for (site, day), rows in frame.groupby(["site", days], observed=True, sort=True):
-                self._put(table, str(site), int(day), rows.drop(columns="site"))
+                self._put(table, str(site), int(cast("int", day)), rows.drop(columns="site"))
             with self._lock:
                 self._frames.popleft()
                 self._rows -= len(frame)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 
 from sensor.clocks import Clocks
 from sensor.schema import Windows
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SECOND = 1_000_000_000
 
