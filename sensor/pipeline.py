@@ -27,8 +27,9 @@ from sensor.spans import Spans
 from sensor.swarms import Ledger
 
 if TYPE_CHECKING:
-    from sensor.order import Ordered
     from collections.abc import Sequence
+
+    from sensor.order import Ordered
     from sensor.policy import Policy
     from sensor.rules.ruleset import RuleSet
     from sensor.schema import Incident

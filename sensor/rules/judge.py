@@ -105,12 +105,12 @@ class Judge:
         found = []
         for at, each in enumerate(self._rules):
             rows = encoded.get(each.category)
-            if rows is not None:
-                found.append(each.push(rows, until_ns).assign(order=at))
-        whole = [each for each in found if len(each)]
-        if not whole:
+            told = None if rows is None else each.push(rows, until_ns)
+            if told is not None and len(told):
+                found.append(told.assign(order=at))
+        if not found:
             return empty()
-        findings = pd.concat(whole, ignore_index=True)
+        findings = pd.concat(found, ignore_index=True)
         findings = findings.sort_values(["window_start_ns", "order", "subject"], kind="stable", ignore_index=True)
         return findings.drop(columns="order")
 
@@ -162,11 +162,11 @@ class _RuleJudge:
         self._carried: pd.DataFrame | None = None
         self._counted = np.zeros(0, np.int64)  # flows already counted, ascending
 
-    def push(self, rows: backend.Encoded, until_ns: int) -> pd.DataFrame:
+    def push(self, rows: backend.Encoded, until_ns: int) -> pd.DataFrame | None:
         held = backend.evaluate(self.rule.condition, rows)
         if not held.any():
             self._carried = self._alive(self._carried, until_ns)
-            return empty()
+            return None
         new = self._new(rows, held)
         carried = 0 if self._carried is None else len(self._carried)
         both = new if self._carried is None else pd.concat([self._carried, new], ignore_index=True)

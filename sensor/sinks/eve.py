@@ -136,7 +136,8 @@ def alert_record(incident: Incident, activity: pd.DataFrame) -> dict[str, Any]:
         mine = rows[rows["flow"] == first]
         flow = mine.iloc[[-1]].assign(start_ns=mine["flow_start_ns"])
         sums = mine[["orig_packets", "resp_packets", "orig_bytes", "resp_bytes"]].sum()
-        described = ({**flow.to_dict("records")[0], **sums.to_dict()}, int(flow_ids(flow)[0]))
+        told = {str(name): value for name, value in (flow.to_dict("records")[0] | sums.to_dict()).items()}
+        described = (told, int(flow_ids(flow)[0]))
     record = _alert(incident, described, [state for state in SCHEDULES if state in judged])
     record["alert"]["metadata"]["state"] = [incident.state]
     return record

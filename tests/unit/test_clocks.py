@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 from sensor.clocks import Clocks
 from sensor.schema import Windows
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
