@@ -391,7 +391,7 @@ def test_mistakes_of_the_inventory_come_after_those_of_the_policy() -> None:
     Path("endpoints.csv").write_text("address,role\n10.1.0.1,boss\n")
     assert mistakes(OFFICE.replace("version: 1", "version: 3")) == [
         'p.yaml:1:10: unknown version "3"; known: 1',
-        'endpoints.csv:2: unknown role "boss"; known: client, server, infrastructure',
+        'endpoints.csv:2: unknown role "boss"; known: client, server, infrastructure, vpn, unused',
     ]
 
 

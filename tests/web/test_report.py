@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +58,9 @@ def story() -> str:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api")
+    # pyshark leaves a watcher of child processes behind that only works in the loop it was made for.
+    if sys.version_info < (3, 12):
+        asyncio.set_child_watcher(asyncio.ThreadedChildWatcher())
     with playwright.sync_playwright() as engine:
         made = engine.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         yield made
