@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
 from sensor import __version__
 from sensor.errors import Exit, Mistake, OperatorError
 
+# Options of `analyze` that do not change what is read.
+_WITH_VALUE: Final = ("-p", "--policy", "-o", "--out", "-r", "--rules", "--exit-code")
+
 if TYPE_CHECKING:
+    from sensor.inputs import Inputs
     from sensor.rules.ruleset import RuleSet
     from sensor.schema import Case
 
@@ -120,10 +125,15 @@ def analyze(
         until_ns=_instant(until),
         select=_selection(policy, flow, host, site),
     )
-    progress = _Progress()
     # Reading begins at once; what judges is imported meanwhile.
     names = find(paths)
-    inputs = (_cluster(cluster, names, options, progress) if cluster else Inputs(names, options, progress)).start()
+    progress = _head.progress if _head else _Progress()
+    if _head and not cluster and (names, options) == (_head.names, _head.inputs.options):
+        inputs = _head.inputs
+    else:
+        if _head:
+            _head.inputs.stop()
+        inputs = (_cluster(cluster, names, options, progress) if cluster else Inputs(names, options, progress)).start()
     try:
         loaded = _load(policy, rules)
         from sensor import pipeline
@@ -487,8 +497,42 @@ def _one_of(option: str, told: str, known: tuple[str, ...]) -> None:
         raise OperatorError(Mistake(option, f'"{told}" is not a form', f"one of {', '.join(known)}"))
 
 
+@dataclass(frozen=True, slots=True)
+class _HeadStart:
+    """Captures that are being read already, while the command line is still being understood."""
+
+    names: list[str]
+    inputs: Inputs
+    progress: _Progress
+
+
+_head: _HeadStart | None = None
+
+
+def _start_early(words: list[str]) -> _HeadStart | None:
+    """Begin to read where the arguments are plainly captures: to understand options takes as long as some 100 MB."""
+    names: list[str] = []
+    told = iter(words[1:] if words[:1] == ["analyze"] else ())
+    for word in told:
+        if word in _WITH_VALUE:
+            next(told, None)
+        elif word.startswith("-") or not os.path.isfile(word):  # noqa: PTH113 - pathlib is not needed for this
+            return None
+        else:
+            names.append(word)
+    if not names:
+        return None
+    from sensor.inputs import Inputs, Options
+
+    progress = _Progress()
+    options = Options(hashes=not {"-o", "--out"}.isdisjoint(words))
+    return _HeadStart(names, Inputs(names, options, progress).start(), progress)
+
+
 def main() -> None:
     """Run the command line; the operator's mistakes are one line each, and exit code 2."""
+    global _head  # noqa: PLW0603 - one process, one command line
+    _head = _start_early(sys.argv[1:])
     code = _run()
     try:
         sys.stdout.flush()

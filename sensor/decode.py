@@ -37,6 +37,8 @@ class Decoder:
         self._found = Packets.empty()
         self._odd = np.empty(0, dtype=np.int64)
         self.weird = np.zeros(_KINDS, dtype=np.int64)
+        self.saw_mdns = False
+        """Whether the last batch held what may be mDNS: only then need anybody look for it."""
 
     def push(self, batch: Batch) -> Rows:
         """Return the packets of a batch in frame order.
@@ -50,9 +52,10 @@ class Decoder:
         if count > len(self._found):
             self._found, self._odd = Packets.empty(count), np.empty(count, dtype=np.int64)
         out, odd = self._found, self._odd
-        counts = np.zeros(1 + _KINDS, dtype=np.int64)
+        counts = np.zeros(2 + _KINDS, dtype=np.int64)
         found = headers.decode_frames(batch.frames, batch.data, self._port, out, odd, counts)
-        self.weird += counts[1:]
+        self.weird += counts[1 : 1 + _KINDS]
+        self.saw_mdns = bool(counts[headers.AT_MDNS])
         packets = out[:found].copy()
         if counts[0] and self._slow is not None:
             slow, weird = self._slow(batch.frames[odd[: counts[0]]], batch.data, self._port)

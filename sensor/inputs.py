@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 # Portions that may wait between the reading thread and the rest: enough to bridge an import, at most some 100 MB.
-_WAITING: Final = 24
+_WAITING: Final = 4
+_SWITCH_S: Final = 0.0002
 # How long the reading thread is waited for when it is told to end: who waits for a pipe cannot be called back.
 _PATIENCE_S: Final = 1.0
 
@@ -85,6 +87,9 @@ class Inputs:
 
     def start(self) -> Inputs:
         """Begin to read, in a thread; `portions` then takes from it."""
+        # A kernel gives the interpreter up at once, but to get it back the reader waits for a switch; while the rest of
+        # the program is being imported that is most of its time.
+        sys.setswitchinterval(_SWITCH_S)
         self._thread = threading.Thread(target=self._read_ahead, name="inputs", daemon=True)
         self._thread.start()
         return self
@@ -181,9 +186,10 @@ class Inputs:
 
     def _decoded(self, batch: Batch) -> tuple[Rows, int]:
         """Return the chosen packets of a batch, and the time that it reaches."""
-        if self.options.mdns:
+        packets = self.decoder.push(batch)
+        if self.options.mdns and self.decoder.saw_mdns:
             self.offers.push(batch)
-        return self._chosen(self.decoder.push(batch)), int(batch.frames["ts_ns"].max())
+        return self._chosen(packets), int(batch.frames["ts_ns"].max())
 
     def _numbered(self) -> list[tuple[int, str]]:
         """Return inputs with the time of their first packets, earliest first; their numbers follow this order."""

@@ -21,6 +21,7 @@ CUT_HEADERS = np.uint32(WEIRD_BIT["cut_headers"])
 AT_BAD_IP_LENGTH = WEIRDS.index("bad_ip_length")
 AT_BAD_TCP_OFFSET = WEIRDS.index("bad_tcp_offset")
 AT_CUT_HEADERS = WEIRDS.index("cut_headers")
+AT_MDNS = 1 + len(WEIRDS)  # behind the kinds of weird, where there is room: frames that may be mDNS
 GRE = TUNNELS.index("gre")
 ERSPAN = TUNNELS.index("erspan")
 VXLAN = TUNNELS.index("vxlan")
@@ -211,7 +212,13 @@ def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
                 inner = np.int64(0)
                 if protocol == 17:
                     udp = at + (first & 15) * 4
-                    if udp + 8 > end or not (is_tunnel(be16(data, udp + 2)) or is_tunnel(be16(data, udp))):
+                    if udp + 8 > end:
+                        continue
+                    near = be16(data, udp)
+                    far = be16(data, udp + 2)
+                    if not (is_tunnel(far) or is_tunnel(near)):
+                        if (far == 5353 or near == 5353) and out_counts.shape[0] > AT_MDNS:
+                            out_counts[AT_MDNS] += 1
                         continue
                     inner = find_inside(data, at, end, on_wire)
                     tunnel = VXLAN
@@ -262,9 +269,14 @@ def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
             if following != 6:
                 # Extension headers and what may carry TCP inside.
                 if following == 17:
-                    if at + 48 <= end and (is_tunnel(be16(data, at + 42)) or is_tunnel(be16(data, at + 40))):
-                        out_odd[odd] = at_frame
-                        odd += 1
+                    if at + 48 <= end:
+                        near = be16(data, at + 40)
+                        far = be16(data, at + 42)
+                        if is_tunnel(far) or is_tunnel(near):
+                            out_odd[odd] = at_frame
+                            odd += 1
+                        elif (far == 5353 or near == 5353) and out_counts.shape[0] > AT_MDNS:
+                            out_counts[AT_MDNS] += 1
                 elif (
                     following == 0
                     or following == 4

@@ -349,3 +349,44 @@ def walk_pcapng(data, base, big, interfaces, source, cursor, out_frames):
     cursor[NUMBER] = number
     cursor[STOP] = stop
     return count
+
+
+# What `sum_up` tells of frames, int64[5].
+FIRST_NS, LAST_NS, WIRE_BYTES, LINK_TYPE_SEEN, ONE_LINK_TYPE = range(5)
+
+
+@kernel(_FRAMES, INT64S)
+def sum_up(frames, out_facts):
+    """Sum up what a reader keeps of frames: FIRST_NS, LAST_NS, WIRE_BYTES, a link type, and whether it is the only one.
+
+    Parameters
+    ----------
+    frames : Frames[F]
+    out_facts : int64[5]
+        Untouched without frames.
+
+    Returns
+    -------
+    int
+        How many frames there were.
+    """
+    if frames.shape[0] == 0:
+        return 0
+    first = frames[0].ts_ns
+    last = first
+    wire = np.int64(0)
+    link = np.int64(frames[0].link_type)
+    same = np.int64(1)
+    for at in range(frames.shape[0]):
+        frame = frames[at]
+        first = min(first, frame.ts_ns)
+        last = max(last, frame.ts_ns)
+        wire += np.int64(frame.wire_bytes)
+        if frame.link_type != link:
+            same = np.int64(0)
+    out_facts[FIRST_NS] = first
+    out_facts[LAST_NS] = last
+    out_facts[WIRE_BYTES] = wire
+    out_facts[LINK_TYPE_SEEN] = link
+    out_facts[ONE_LINK_TYPE] = same
+    return frames.shape[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -131,6 +132,11 @@ def empty() -> pd.DataFrame:
     ------
     nothing
     """
+    return _nothing().copy()
+
+
+@cache
+def _nothing() -> pd.DataFrame:
     return pd.DataFrame({column.name: pd.Series([], dtype=column.dtype) for column in FindingFrame.columns()})
 
 

@@ -33,7 +33,7 @@ _HEAD_BYTES: Final = 32  # enough for every magic and for a pcap's header
 _PORTION_BYTES: Final = 64 * 1024
 _AHEAD: Final = 32 * 1024 * 1024  # of a mapped file, a whole number of pages
 _POPULATE_READ: Final = 22  # MADV_POPULATE_READ, which Python 3.11 does not name
-_BEHIND: Final = 64 * 1024 * 1024  # of a mapped file; older pages can be read again if a held packet needs them
+_BEHIND: Final = 32 * 1024 * 1024  # of a mapped file; older pages can be read again if a held packet needs them
 
 
 @dataclass(slots=True)
