@@ -33,6 +33,7 @@ _HEAD_BYTES: Final = 32  # enough for every magic and for a pcap's header
 _PORTION_BYTES: Final = 64 * 1024
 _AHEAD: Final = 32 * 1024 * 1024  # of a mapped file, a whole number of pages
 _POPULATE_READ: Final = 22  # MADV_POPULATE_READ, which Python 3.11 does not name
+_FAR_BEHIND: Final = 512 * 1024 * 1024
 _BEHIND: Final = 32 * 1024 * 1024  # of a mapped file; older pages can be read again if a held packet needs them
 
 
@@ -49,6 +50,7 @@ class Contents:
     mapped: mmap.mmap | None = None
     stream: Any = None
     _forgotten: int = 0
+    _gone: int = 0
     _ready: int = 0
 
     def windows(self, step: int) -> Iterator[tuple[Bytes, bool]]:
@@ -79,15 +81,24 @@ class Contents:
         """
         if self.mapped is None:
             return
-        if position - self._forgotten > 2 * _BEHIND:
-            until = (position - _BEHIND) // mmap.PAGESIZE * mmap.PAGESIZE
-            self.mapped.madvise(mmap.MADV_DONTNEED, self._forgotten, until - self._forgotten)
-            self._forgotten = until
+        self._forgotten = self._forget(self._forgotten, position - _BEHIND)
+        # Whoever follows the packets looks back at payloads, and so makes pages resident again; these go for good.
+        self._gone = self._forget(self._gone, position - _FAR_BEHIND)
+        # What the reader has passed is not made ready again: nobody would give it back.
+        self._ready = max(self._ready, position // mmap.PAGESIZE * mmap.PAGESIZE)
         while self._ready < min(position + _AHEAD // 2, len(self.mapped)):
             step = min(_AHEAD, len(self.mapped) - self._ready)
             with contextlib.suppress(OSError):  # a kernel before 5.14: pages come one by one
                 self.mapped.madvise(_POPULATE_READ, self._ready, step)
             self._ready += step
+
+    def _forget(self, start: int, end: int) -> int:
+        """Give the pages between two places back, once they are worth it; returns up to where."""
+        if self.mapped is None or end - start <= _BEHIND:
+            return start
+        end = end // mmap.PAGESIZE * mmap.PAGESIZE
+        self.mapped.madvise(mmap.MADV_DONTNEED, start, end - start)
+        return end
 
 
 def contents(file: io.BufferedReader) -> Contents:
