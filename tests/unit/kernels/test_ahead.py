@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -291,7 +292,11 @@ def run(inputs: list[list[str]], *, jit: bool) -> dict[str, Any]:
 def test_every_kernel_gives_the_same(tmp_path: Path) -> None:
     # A capture as two sensors would have written it, so that packets are merged; losses, refusals, many flows.
     records = records_of((SAMPLES / "off-window.pcap").read_bytes())
-    (tmp_path / "even.pcap").write_bytes(pcap(records[::2]))
+    # One frame of mDNS, or nobody would look for more.
+    datagram = struct.pack(">HHHH", 5353, 5353, 20, 0) + bytes(12)
+    header = struct.pack(">BBHHHBBH8s", 0x45, 0, 40, 0, 0, 255, 17, 0, bytes((10, 1, 20, 5, 224, 0, 0, 251)))
+    announced = (records[-1][0], bytes(12) + b"\x08\x00" + header + datagram)
+    (tmp_path / "even.pcap").write_bytes(pcap([*records[::2], announced]))
     (tmp_path / "odd.pcapng").write_bytes(pcapng(records[1::2]))
     inputs = [[str(tmp_path / "even.pcap"), str(tmp_path / "odd.pcapng")]]
     inputs += [[str(SAMPLES / f"{name}.pcap")] for name in ("lossy-mirror", "one-sided-mirror", "refused", "flood")]
