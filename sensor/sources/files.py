@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sensor.schema import Bytes, Rows
 
-BATCH_FRAMES: Final = 131072
+BATCH_FRAMES: Final = 262144
 STREAM_BYTES: Final = 8 * 1024 * 1024
 
 _PCAP_VERSION: Final = 2
