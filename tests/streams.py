@@ -198,8 +198,10 @@ def following(told: Told, data: np.ndarray, at: int, states: Rows, out: list[Any
     """Return the arguments of `framing.follow`, with a pool of cells of its own; `out` is what it writes."""
     cells = np.zeros(64, dtype=framing.CELL)
     pool = np.zeros(64 * framing.CELL_BYTES, dtype=np.uint8)
-    memory = np.array([framing.NONE, 0, 0], dtype=np.int64)
-    return [told.packets, data, told.tracks, at, 10 * SECOND, states, cells, pool, memory, *out]
+    slots = len(states)
+    memory = np.array([framing.NONE, 0, 0, slots], dtype=np.int64)
+    places = np.arange(1, slots + 1, dtype=np.int32)
+    return [told.packets, data, told.tracks, at, 10 * SECOND, places, states, cells, pool, memory, *out]
 
 
 class PlainRows:

@@ -39,6 +39,7 @@ BOOLEAN: Final = Scalar(np.dtype(np.bool_))
 READONLY_BYTES: Final = Array(np.dtype(np.uint8), readonly=True)
 BYTES: Final = Array(np.dtype(np.uint8))
 INT64S: Final = Array(np.dtype(np.int64))
+INT32S: Final = Array(np.dtype(np.int32))
 WORDS: Final = Array(np.dtype(np.uint64), readonly=True)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sensor.kernels import BYTES, INT64, INT64S, READONLY_BYTES, inline, kernel, rows
+from sensor.kernels import BYTES, INT32S, INT64, INT64S, READONLY_BYTES, inline, kernel, rows
 from sensor.schema import (
     KIND_GAP,
     KIND_HANDSHAKE,
@@ -27,7 +27,8 @@ from sensor.schema import (
 )
 from sensor.wire import DO_GREETING, DO_HANDSHAKE_BYTES, DO_MESSAGE_MAX, DO_PIECE_SIZE
 
-# One flow. Its 256 bytes are all that is kept of it, but for the cells while a header is awaited.
+# One flow that carried payload. Its 248 bytes, and four to find them by its slot, are all that is kept of it, but for
+# the cells while a header is awaited.
 STREAM = np.dtype(
     [
         ("flow", np.int64),
@@ -35,14 +36,14 @@ STREAM = np.dtype(
         ("missing", np.int64, (2,)),  # where framing was lost last, as long as its bytes may still come
         ("explained", np.int64, (2,)),  # stream bytes that messages cover
         ("unexplained", np.int64, (2,)),  # stream bytes passed while framing was lost
-        ("deadline_ns", np.int64),  # when awaited headers are given up; 0: none is awaited
         ("cells", np.int32, (2,)),  # last cell of a ring in stream order, NONE if empty
-        ("cell_count", np.uint16, (2,)),
+        ("deadline_s", np.uint32),  # when awaited headers are given up; 0: none is awaited
         ("credit", np.uint16, (2,)),  # how much may still be searched for a message, in units of 256 bytes
+        ("cell_count", np.uint8, (2,)),
         ("held", np.uint8, (2,)),  # carried bytes: from the boundary on; OUT: those before the boundary
         ("sync", np.uint8, (2,)),
         ("counted", np.uint8, (2,)),  # consistent messages, up to 255
-        ("run", np.uint8, (2,)),  # those of them since framing was found last
+        ("runs", np.uint8),  # those of them since framing was found last, up to 2: four bits a direction
         ("verdict", np.uint8),
         ("carry", np.uint8, (2, DO_HANDSHAKE_BYTES)),
     ],
@@ -55,10 +56,12 @@ CELL = np.dtype(
 )
 CELL_BYTES = 512
 MAX_CELLS = 128  # of one direction: 64 KiB, some forty full segments
-FREE_CELL, USED_CELLS, CELLS_IN_USE = range(3)  # memory, int64[3]
+FREE_CELL, USED_CELLS, CELLS_IN_USE, USED_STREAMS = range(4)  # memory, int64[4]
 NONE = -1
 WAIT, GIVE_UP = range(2)
 NOWHERE = np.int64(-(2**62))
+SECOND_NS = 1_000_000_000
+LAST_S = 0xFFFFFFFF
 
 # sync: FRESH nothing seen; OPENING collecting first bytes; IN framing followed; COUNTING the bits of a bitfield;
 # OUT framing lost; NOT_DO speaks otherwise
@@ -294,7 +297,8 @@ def clear(stream, flow):
     """Begin a flow of which nothing is known."""
     stream.flow = flow
     stream.verdict = TOO_LITTLE
-    stream.deadline_ns = 0
+    stream.deadline_s = 0
+    stream.runs = 0
     for side in range(2):
         stream.boundary[side] = 0
         stream.missing[side] = NOWHERE
@@ -306,7 +310,6 @@ def clear(stream, flow):
         stream.held[side] = 0
         stream.sync[side] = FRESH
         stream.counted[side] = 0
-        stream.run[side] = 0
 
 
 @inline()
@@ -317,7 +320,7 @@ def lose(stream, way, position, front):
     stream.unexplained[way] += front - position
     stream.boundary[way] = front
     stream.held[way] = 0
-    stream.run[way] = 0
+    stream.runs = np.uint8(np.int64(stream.runs) & (0xF0 >> 4 * way))
     if stream.verdict == TOO_LITTLE:
         stream.counted[way] = 0
 
@@ -439,9 +442,10 @@ def count_one(stream, way, ts_ns, out_messages, out_done):
     """Count a consistent message; enough of them show what an unheralded stream speaks."""
     if stream.counted[way] < 255:
         stream.counted[way] += 1
-    if stream.run[way] < 255:
-        stream.run[way] += 1
-    if stream.run[way] > 1:
+    run = (np.int64(stream.runs) >> 4 * way) & 15
+    if run < 2:
+        stream.runs = np.uint8(np.int64(stream.runs) + (1 << 4 * way))
+    if run > 0:
         stream.credit[way] = CREDIT  # one message led to the next: a search would be worth its cost again
     if stream.counted[way] == CONSISTENT and stream.verdict == TOO_LITTLE:
         write_verdict(stream, way, ts_ns, DO, 0, 0, out_messages, out_done)
@@ -761,7 +765,7 @@ def drain(stream, way, patience, cells, cell_data, memory, out_messages, out_han
             continue
         free_first(stream, way, cells, memory)
     if stream.cells[0] == NONE and stream.cells[1] == NONE:
-        stream.deadline_ns = 0
+        stream.deadline_s = 0
 
 
 @kernel(
@@ -770,6 +774,7 @@ def drain(stream, way, patience, cells, cell_data, memory, out_messages, out_han
     _TRACKS,
     INT64,
     INT64,
+    INT32S,
     _STREAMS,
     _CELLS,
     BYTES,
@@ -785,6 +790,7 @@ def follow(
     tracks,
     first,
     window_ns,
+    places,
     streams,
     cells,
     cell_data,
@@ -801,10 +807,12 @@ def follow(
     packets : Packets[P]; data : uint8[:]; tracks : Tracks[P]
     window_ns : int
         A header that is missing is awaited to the end of the window in which it was missed.
+    places : int32[slots of the flow table]
+        Which of the streams a slot has, from 1 on; 0 until the first payload comes: most flows of a flood have none.
     streams : STREAM[S]
-        One per slot of the flow table; a slot's next flow finds it stale by its number and clears it.
-    cells, cell_data, memory : CELL[C], uint8[C * CELL_BYTES], int64[3]
-        The pool of what came early.
+        A slot's next flow finds its stream stale by its number and clears it.
+    cells, cell_data, memory : CELL[C], uint8[C * CELL_BYTES], int64[4]
+        The pool of what came early, and what is in use.
     out_messages, out_handshakes : Messages[M], Handshakes[H]
         Must hold what one segment and all cells of a flow can say: see `room_for`.
     out_done : int64[2]
@@ -815,7 +823,8 @@ def follow(
     Returns
     -------
     int
-        Row to go on from: the number of packets, or less when the output could not hold another packet's messages.
+        Row to go on from: the number of packets, or less when the output could not hold another packet's messages, or
+        all streams are in use and another is needed.
     """
     out_done[0] = 0
     out_done[1] = 0
@@ -825,12 +834,22 @@ def follow(
         packet = packets[at_row]
         if packet.payload_bytes == 0 or track.duplicate or packet.flags & 0x04:
             continue
-        stream = streams[track.slot]
+        place = np.int64(places[track.slot]) - 1
+        if place < 0:
+            if memory[USED_STREAMS] >= streams.shape[0]:
+                return at_row
+            place = memory[USED_STREAMS]
+            memory[USED_STREAMS] += 1
+            places[track.slot] = np.int32(place + 1)
+            clear(streams[place], np.int64(NONE))
+        stream = streams[place]
         way = np.int64(track.from_resp)
         start = track.position
         payload = np.int64(packet.payload_bytes)
         payload_end = start + payload
-        overdue = stream.deadline_ns != 0 and (stream.flow != track.flow or packet.ts_ns >= stream.deadline_ns)
+        overdue = stream.deadline_s != 0 and (
+            stream.flow != track.flow or packet.ts_ns >= np.int64(stream.deadline_s) * SECOND_NS
+        )
         # Most packets of a transfer lie inside a piece's body.
         if (
             stream.sync[way] == IN
@@ -906,8 +925,9 @@ def follow(
         )
         if awaited:
             if keep(stream, way, packet.ts_ns, start, data, at, captured, cells, cell_data, memory):
-                if stream.deadline_ns == 0:
-                    stream.deadline_ns = packet.ts_ns // window_ns * window_ns + window_ns
+                if stream.deadline_s == 0:
+                    deadline_s = (packet.ts_ns // window_ns * window_ns + window_ns) // SECOND_NS
+                    stream.deadline_s = np.uint32(max(np.int64(1), min(deadline_s, np.int64(LAST_S))))
                 continue
             drain(stream, way, GIVE_UP, cells, cell_data, memory, out_messages, out_handshakes, out_done, out_weird)
             while feed(
@@ -951,7 +971,7 @@ def settle(
     """
     out_done[0] = 0
     out_done[1] = 0
-    for which in range(at, streams.shape[0]):
+    for which in range(at, memory[USED_STREAMS]):
         stream = streams[which]
         kept = np.int64(stream.cell_count[0]) + np.int64(stream.cell_count[1])
         if (
@@ -960,10 +980,10 @@ def settle(
         ):
             return which
         for side in range(2):
-            if stream.deadline_ns != 0 and (everything or stream.deadline_ns <= until_ns):
+            if stream.deadline_s != 0 and (everything or np.int64(stream.deadline_s) * SECOND_NS <= until_ns):
                 drain(
                     stream, side, GIVE_UP, cells, cell_data, memory, out_messages, out_handshakes, out_done, out_weird
                 )
             if everything:
                 conclude(stream, side, out_messages, out_done)
-    return streams.shape[0]
+    return memory[USED_STREAMS]

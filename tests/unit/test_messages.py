@@ -9,7 +9,7 @@ from sensor.decode import Decoder
 from sensor.flows import FlowTable
 from sensor.kernels import framing
 from sensor.messages import MessageReader
-from sensor.schema import KIND_GAP, KIND_VERDICT, Rows
+from sensor.schema import KIND_GAP, KIND_VERDICT, Packets, Rows, Tracks
 from tests.builders import do_bitfield, do_handshake, do_have, do_message, do_piece
 from tests.streams import NOON, ORIG, RESP, SECOND, Tape, batch_of, play
 
@@ -21,8 +21,28 @@ def kinds(messages: Rows) -> list[int]:
     return [int(kind) for kind in messages["kind"] if kind != KIND_VERDICT]
 
 
-def test_the_state_of_a_flow_is_256_bytes() -> None:
-    assert framing.STREAM.itemsize == 256
+def test_the_state_of_a_flow_is_at_most_256_bytes() -> None:
+    reader, _, _ = read(torn())
+    assert framing.STREAM.itemsize + reader._places.itemsize <= 256
+
+
+def test_flows_without_payload_cost_four_bytes() -> None:
+    packets = Packets.empty(1)
+    packets[:] = np.zeros(1, dtype=packets.dtype)
+    tracks = np.zeros(1, dtype=Tracks.dtype())
+    tracks["slot"] = 4_000_000
+    reader = MessageReader()
+    reader.push(packets, np.zeros(0, dtype=np.uint8), tracks)
+    assert len(reader._places) == 4_000_001
+    assert reader._memory[framing.USED_STREAMS] == 0
+    assert len(reader._streams) == 1024
+
+
+def test_more_flows_than_there_were_streams() -> None:
+    frames = []
+    for port in range(3000):
+        frames += Tape(orig_port=10_000 + port, start_ns=NOON + port).open().orig(0, HELLO).frames
+    assert len(play(frames).handshakes) == 3000
 
 
 def read(tape: Tape) -> tuple[MessageReader, Rows, Rows]:
