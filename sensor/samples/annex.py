@@ -339,7 +339,7 @@ _PIECES: Final = (
             "A PC of the plant connects to one of the vault, is let in, says nothing for 20 s and closes.",
             1,
             _forbidden_pair,
-            found("t01_forbidden_pair", site_pair="plant~vault"),
+            found("t01_forbidden_site_pair", site_pair="plant~vault"),
             WHOLE,
         )
     ),
@@ -372,7 +372,7 @@ _PIECES: Final = (
             "A public address connects to a PC of the plant, which answers; nothing is said.",
             1,
             _inbound,
-            found("t06_internet_listener", site="plant"),
+            found("t06_internet_inbound", site="plant"),
             WHOLE,
         )
     ),
@@ -405,7 +405,7 @@ _PIECES: Final = (
             "A PC of the plant downloads from an address that the inventory does not approve.",
             1,
             _download("10.21.0.33", "10.21.0.66"),
-            found("t08_unknown_asset", site="plant"),
+            found("t08_unknown_endpoint", site="plant"),
             HEADERS,
         )
     ),
@@ -604,7 +604,7 @@ _PIECES: Final = (
             "Five Tuesdays of 2 MiB in the slot, and 60 MiB on the sixth.",
             7,
             _sudden_hour,
-            found("v01_volume_anomaly", site="laboratory"),
+            found("v01_volume", site="laboratory"),
             HEADERS,
         ),
         "weekly",

@@ -108,7 +108,7 @@ def test_flows_and_spans_are_judged_anew_too(tmp_path: Path) -> None:
     folder = made(tmp_path, "forbidden-pair", "annex")
     both = ANNEX.replace("    peering: allowed\n    peers: same_site\n", "    peering: allowed\n    peers: any\n")
     found = whatif.compare(whatif.read(folder), policy(tmp_path, both), RULES)
-    assert [each["rule"] for each in found.gone] == ["t01_forbidden_pair"]
+    assert [each["rule"] for each in found.gone] == ["t01_forbidden_site_pair"]
     folder = made(tmp_path / "limit", "over-limit", "annex")
     found = whatif.compare(whatif.read(folder), policy(tmp_path, ANNEX.replace("20MB", "90MB")), RULES)
     assert [each["rule"] for each in found.gone] == ["w07_over_limit"]
