@@ -206,7 +206,10 @@ def watch(
     alertmanager: Annotated[str, typer.Option(metavar="URL", help="Push incidents to that Alertmanager.")] = "",
     spool: Annotated[str, typer.Option(metavar="FOLDER", help="Spool activity and flows there as Parquet files.")] = "",
     user: Annotated[str, typer.Option(metavar="NAME", help="Whom root becomes once the interface is open.")] = "",
-    ring_mib: Annotated[int, typer.Option(min=4, max=4096, help="Memory of each capture ring, in MiB.")] = 64,
+    ring_mib: Annotated[
+        int | None,
+        typer.Option(min=4, max=4096, help="Memory of each capture ring, in MiB; by default by the link's speed."),
+    ] = None,
     rings: Annotated[int, typer.Option(min=1, max=64, help="Rings that share an interface's flows.")] = 1,
 ) -> None:
     """Watch traffic as it happens, and serve /metrics, /-/healthy and /-/ready.
@@ -234,7 +237,7 @@ def watch(
         speed=speed,
         linger_s=linger,
         user=user,
-        ring=RingOptions(blocks=ring_mib, rings=rings),
+        ring=RingOptions(blocks=ring_mib or 0, rings=rings),
         outlets=OutletOptions(state, eve, spool, syslog, webhook, webhook_secret, alertmanager),
     )
     raise typer.Exit(watching.watch(lambda: _load(policy, rules), options))

@@ -16,6 +16,7 @@ from sensor.wire import DO_PORT
 _SECOND_NS: Final = 1_000_000_000
 _ROOM: Final = 16384
 _FIRST_SLOTS: Final = 4096
+_SHARE_BITS: Final = 40  # flows of one table are numbered from here on, so that several tables can be judged as one
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,12 @@ class FlowOptions:
 
 
 class FlowTable:
-    """All living flows, bounded by `FlowOptions.capacity`: the least recently used is evicted, and counted."""
+    """All living flows, bounded by `FlowOptions.capacity`: the least recently used is evicted, and counted.
 
-    def __init__(self, options: FlowOptions | None = None) -> None:
+    Tables that work side by side have each their `share`, from 0.
+    """
+
+    def __init__(self, options: FlowOptions | None = None, share: int = 0) -> None:
         options = options or FlowOptions()
         self.window_ns = options.window_s * _SECOND_NS
         self._options = np.array(
@@ -59,6 +63,7 @@ class FlowTable:
         self._table = np.zeros(13, dtype=np.int64)
         for empty in (tracking.FREE_SLOT, tracking.OLDEST, tracking.YOUNGEST, tracking.FREE_HOLE):
             self._table[empty] = tracking.NONE
+        self._table[tracking.NEXT_FLOW] = share << _SHARE_BITS
         self._table[tracking.SEED] = secrets.randbits(63)
         self._out_windows, self._out_endings = Windows.empty(_ROOM), Endings.empty(_ROOM)
         self._windows: list[Rows] = []

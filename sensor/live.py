@@ -16,14 +16,19 @@ import numpy as np
 from sensor.decode import Decoder
 from sensor.dissect import slow_lane
 from sensor.order import Order, Ordered
-from sensor.sources.ring import RingFacts, RingOptions, open_rings
 
 if TYPE_CHECKING:
-    from sensor.schema import Rows
+    from collections.abc import Callable, Sequence
+
+    from sensor.schema import Bytes, Rows
+    from sensor.sources.ring import Ring, RingFacts
+
+    Keep = Callable[[Rows, Bytes], None]
 
 _STEP_NS: Final = 1_000_000_000
 """The wall clock is slewed by less than this between two looks; more means that somebody set it."""
 
+_LAST_ROUNDS: Final = 1000  # what comes while we end need not be waited for
 _ROUNDS: Final = 8  # looks at each ring in turn, so that one busy ring does not keep the others waiting
 
 
@@ -39,6 +44,8 @@ class EventClock:
     def __init__(self, offset_ns: int) -> None:
         self._offset_ns = offset_ns
         self.ahead_ns = 0
+        self.steps = 0
+        """How often the wall clock was set."""
 
     def now_ns(self) -> int:
         """Return the event time that it is.
@@ -60,6 +67,7 @@ class EventClock:
         self._offset_ns = offset_ns
         if abs(step_ns) < _STEP_NS:
             return ""
+        self.steps += 1
         before_ns = self.ahead_ns
         self.ahead_ns = max(0, before_ns - step_ns)
         told = f"the clock was set {'forward' if step_ns > 0 else 'back'} by {abs(step_ns) / 1e9:,.0f} s"
@@ -81,20 +89,31 @@ class EventClock:
 
 
 class Live:
-    """Interfaces as one source: `with Live(("eth0",), options, horizon_ns) as live: parts, until = live.look(250)`."""
+    """Rings as one source: `with Live(rings, port, horizon_ns) as live: parts, until = live.look(250)`.
 
-    def __init__(self, interfaces: tuple[str, ...], options: RingOptions, horizon_ns: int) -> None:
-        self.interfaces = interfaces
-        self.rings = open_rings(interfaces, options)
-        self.decoder = Decoder(options.port, slow_lane)
+    Parameters
+    ----------
+    rings
+        One of each interface.
+    port : int
+        The watched port.
+    horizon_ns : int
+        How far packets may stand behind younger ones.
+    """
+
+    def __init__(self, rings: Sequence[Ring], port: int, horizon_ns: int) -> None:
+        self.rings = tuple(rings)
+        self.decoder = Decoder(port, slow_lane)
         self.clock = EventClock(_offset_ns())
         self.notices: list[str] = []
+        self.keep: Keep | None = None
+        """Is given the frames on the watched port, and the bytes they lie in."""
         self._order = Order(horizon_ns)
         self._horizon_ns = horizon_ns
         self._stack = ExitStack()
         self._poll = select.poll()
         self._fronts = [self.clock.now_ns()] * len(self.rings)
-        self._was_up = dict.fromkeys(interfaces, True)
+        self._was_up = {ring.interface: True for ring in self.rings}
 
     def __enter__(self) -> Self:
         """Open the rings.
@@ -139,31 +158,19 @@ class Live:
         ------
         nothing
         """
-        while self._take():
-            pass
+        for _ in range(_LAST_ROUNDS):
+            if not self._take():
+                break
         return self._order.release(None)
 
     def facts(self) -> dict[str, RingFacts]:
-        """Return what each interface has seen so far: its rings together.
+        """Return what each interface has seen so far.
 
         Raises
         ------
         nothing
         """
-        found: dict[str, RingFacts] = {}
-        for ring in self.rings:
-            facts = ring.facts()
-            before = found.get(ring.interface, RingFacts(is_up=True))
-            found[ring.interface] = RingFacts(
-                packets=before.packets + facts.packets,
-                bytes=before.bytes + facts.bytes,
-                received=before.received + facts.received,
-                drops=before.drops + facts.drops,
-                freezes=before.freezes + facts.freezes,
-                utilization=max(before.utilization, facts.utilization),
-                last_packet_ns=max(before.last_packet_ns, facts.last_packet_ns),
-                is_up=before.is_up and facts.is_up,
-            )
+        found = {ring.interface: ring.facts() for ring in self.rings}
         for interface, seen in found.items():
             if seen.is_up != self._was_up[interface]:
                 self._was_up[interface] = seen.is_up
@@ -189,7 +196,10 @@ class Live:
             if len(batch.frames):
                 self.clock.correct(batch.frames)
                 self._fronts[at] = max(self._fronts[at], int(batch.frames["ts_ns"].max()))
-                self._order.push(self.decoder.push(batch), batch.data)
+                packets = self.decoder.push(batch)
+                if self.keep is not None and len(packets):
+                    self.keep(batch.frames[packets["number"] - int(batch.frames["number"][0])], batch.data)
+                self._order.push(packets, batch.data)
         return some
 
     def _mend(self, number: int) -> None:

@@ -14,13 +14,12 @@ import pandas as pd
 from sensor.activity import Activity, Judged
 from sensor.enrich import Policing
 from sensor.exemptions import Exemptions
-from sensor.flows import FlowTable
+from sensor.following import Following, Part
 from sensor.incidents import Incidents, Traits
 from sensor.inputs import Inputs, Options, Progress
-from sensor.messages import Heard, MessageReader
 from sensor.rules.judge import Judge
 from sensor.schedule import Schedules
-from sensor.schema import WEIRDS, Case, Rows
+from sensor.schema import WEIRDS, Case, Endings, Windows
 from sensor.sites import Sites
 from sensor.sources.files import Reader, sha256
 from sensor.spans import Spans
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from sensor.schema import Incident
 
 _SECOND_NS: Final = 1_000_000_000
-# Rows are handed to pandas in portions of about this many windows: few enough to stay small, enough to be worth it.
-_PORTION: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +51,7 @@ class Pipeline:
 
     def __init__(self, policy: Policy, ruleset: RuleSet, options: Options, start_ns: int) -> None:
         self.policy, self.ruleset, self.options = policy, ruleset, options
-        self.flows = FlowTable(options.flows)
-        self.messages = MessageReader(options.flows.window_s)
+        self.following = Following(options.flows)
         self.loss = 0.0
         """Share of the packets that were lost lately, 0 to 1; it lowers the confidence of what is found."""
         policing = self._police(policy, start_ns)
@@ -64,17 +60,13 @@ class Pipeline:
         self.judge = Judge(ruleset)
         self.spans = Spans(policy, self.schedules)
         self.incidents = Incidents(_traits(ruleset))
-        self.packets = 0
-        self.weird = np.zeros(len(WEIRDS), dtype=np.int64)
-        self.first_ns = 0
-        self.last_ns = 0
-        self._messages: list[Rows] = []
-        self._handshakes: list[Rows] = []
+        self._window_ns = options.flows.window_s * _SECOND_NS
+        self._last_ns = 0
 
     def adopt(self, policy: Policy, ruleset: RuleSet) -> None:
         """Judge by another policy and other rules from the next window on; flows, incidents and sums go on."""
         self.policy, self.ruleset = policy, ruleset
-        self.activity.adopt(self._police(policy, self.last_ns))
+        self.activity.adopt(self._police(policy, self._last_ns))
         self.ledger.adopt(self.sites.names)
         self.judge.adopt(ruleset)
         self.spans.adopt(policy, self.schedules)
@@ -82,47 +74,45 @@ class Pipeline:
 
     def push(self, ordered: Ordered) -> None:
         """Take packets in time order."""
-        packets = ordered.packets
-        if not len(packets):
-            return
-        tracks = self.flows.push(packets)
-        self._hear(self.messages.push(packets, ordered.data, tracks))
-        if not self.packets:
-            self.first_ns = int(packets["ts_ns"][0])
-        self.packets += len(packets)
-        self.last_ns = max(self.last_ns, int(packets["ts_ns"][-1]))
-        odd = packets["weird"][packets["weird"] != 0]
-        for at in range(len(WEIRDS)):
-            self.weird[at] += int(np.count_nonzero(odd & (1 << at)))
+        self.following.push(ordered)
 
     @property
     def is_due(self) -> bool:
         """Whether enough has gathered for a portion."""
-        return self.flows.waiting >= _PORTION or sum(map(len, self._messages)) >= _PORTION
+        return self.following.is_due
 
     def advance(self, watermark_ns: int | None) -> Step:
         """Close the windows that ended by the watermark (None: everything has come) and judge them."""
-        window_ns = self.flows.window_ns
-        until_ns = None if watermark_ns is None else watermark_ns // window_ns * window_ns
-        self.flows.sweep(until_ns if until_ns is not None else self.last_ns, everything=until_ns is None)
-        windows, endings = self.flows.take()
-        self._hear(self.messages.settle(until_ns))
-        messages, self._messages = self._messages, []
-        handshakes, self._handshakes = self._handshakes, []
+        return self.judged([self.following.take(self._edge(watermark_ns))], watermark_ns)
+
+    def judged(self, parts: Sequence[Part], watermark_ns: int | None) -> Step:
+        """Judge the windows that ended by the watermark, from parts that were followed anywhere.
+
+        Parameters
+        ----------
+        parts
+            All there is of windows that ended by the watermark; what they hold of later ones waits.
+        watermark_ns : int or None
+            The time that all of them have passed; None: everything has come.
+        """
+        until_ns = self._edge(watermark_ns)
+        self._last_ns = max([self._last_ns, *(part.last_ns for part in parts)])
+        windows = np.concatenate([part.windows for part in parts]) if parts else Windows.empty()
+        endings = np.concatenate([part.endings for part in parts]) if parts else Endings.empty()
+        messages = [rows for part in parts for rows in part.messages]
+        handshakes = [rows for part in parts for rows in part.handshakes]
         judged = self.activity.push(windows, endings, messages, handshakes, until_ns)
         self.ledger.push(judged.activity, judged.flows["flow"].to_numpy(), messages, handshakes, until_ns)
-        closed_ns = until_ns if until_ns is not None else self.last_ns // window_ns * window_ns + window_ns
+        window_ns = self._window_ns
+        closed_ns = until_ns if until_ns is not None else self._last_ns // window_ns * window_ns + window_ns
         others = {"flow": judged.flows, "span": self.spans.push(judged.activity, closed_ns)}
         findings = self.judge.push(judged.activity, closed_ns, others, last=until_ns is None)
         changed = self.incidents.push(findings, loss=self.loss)
-        changed += self.incidents.flush(self.last_ns if until_ns is None else until_ns)
+        changed += self.incidents.flush(self._last_ns if until_ns is None else until_ns)
         return Step(judged, findings, tuple(changed), closed_ns)
 
-    def _hear(self, heard: Heard) -> None:
-        if len(heard.messages):
-            self._messages.append(heard.messages)
-        if len(heard.handshakes):
-            self._handshakes.append(heard.handshakes)
+    def _edge(self, watermark_ns: int | None) -> int | None:
+        return None if watermark_ns is None else watermark_ns // self._window_ns * self._window_ns
 
     def _police(self, policy: Policy, start_ns: int) -> Policing:
         self.sites = Sites(policy)
@@ -188,8 +178,7 @@ def _case(inputs: Inputs, pipeline: Pipeline, steps: Sequence[Step]) -> Case:
         for rule, count in step.findings["rule"].value_counts().items():
             findings[str(rule)] += int(count)
     read = inputs.read(_sha) if pipeline.options.hashes else inputs.read()
-    weird = pipeline.weird + pipeline.messages.weird + inputs.decoder.weird
-    weird[WEIRDS.index("time_backwards")] += pipeline.flows.late
+    weird = pipeline.following.facts().weird + inputs.decoder.weird
     off = activity.groupby("site", observed=False)["off_window_payload_bytes"].sum()
     active = (flows["orig_payload_bytes"] > 0, flows["resp_packets"] > 0)
     peers = pd.concat([flows["orig_ip"][active[0]], flows["resp_ip"][active[1]]]).nunique()
@@ -199,7 +188,7 @@ def _case(inputs: Inputs, pipeline: Pipeline, steps: Sequence[Step]) -> Case:
         policy=pipeline.policy,
         rules=pipeline.ruleset.files,
         packets=sum(facts.packets for facts in read),
-        packets_7680=pipeline.packets,
+        packets_7680=pipeline.following.packets,
         bytes=sum(facts.bytes for facts in read),
         payload_bytes=int(activity["payload_bytes"].sum()),
         first_packet_ns=min((facts.first_packet_ns for facts in with_packets), default=0),

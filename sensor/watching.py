@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sensor import privileges, serve, status, webconfig, words
+from sensor.capturing import Captures
 from sensor.errors import Exit, Mistake, OperatorError
+from sensor.following import Followed
 from sensor.inputs import Inputs, Options
-from sensor.live import Live
 from sensor.notify import Notifier
 from sensor.order import Ordered
 from sensor.outlets import OutletOptions, Outlets
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 _REPLAY: Final = "replay"
 _TERMINAL: Final = "terminal"
 _TICK_S: Final = 0.25
-_LOOK_MS: Final = 100
+_LOOK_S: Final = 0.1
 _STATISTICS_S: Final = 60.0
 _SECOND_NS: Final = 1_000_000_000
 # What a reload and the sinks import late: by then Python's own files may be out of reach.
@@ -110,9 +111,11 @@ class Watch:
         self._load = load
         self._policy, self._ruleset = load()
         self._outlets, self._screen, self._notifier = outlets, screen, notifier
-        self._options = Options()
-        self._window_ns = self._options.flows.window_s * _SECOND_NS
+        self.options = Options()
+        self._window_ns = self.options.flows.window_s * _SECOND_NS
+        self._capacity = self.options.flows.capacity
         self._pipeline: Pipeline | None = None
+        self._captures: Captures | None = None
         self._stop = self._reload = False
         self._seen = dict.fromkeys(interfaces, Capture(up=True))
         self._lines = 0
@@ -151,7 +154,7 @@ class Watch:
         states = Counter(incident.state for incident in self._open)
         return {
             "packets": sum(seen.packets for seen in self._seen.values()),
-            "flows": self._pipeline.flows.living if self._pipeline else 0,
+            "flows": self._followed().living,
             "incidents": {state: states[state] for state in ("open", "ongoing")}
             | {"closed": len(self._outlets.closed)},
             "judged_until": status.instant(self._judged_ns),
@@ -165,30 +168,32 @@ class Watch:
         self._notices = [*self._notices[-99:], line]
         self._screen.notice(line)
 
-    def follow(self, live: Live) -> None:
+    def follow(self, captures: Captures) -> None:
         """Follow interfaces until `stop`."""
-        pipeline = self._started(live.clock.now_ns())
+        self._captures = captures
+        pipeline: Pipeline | None = None
         ticked = 0.0
         while not self._stop:
-            parts, until_ns = live.look(_LOOK_MS)
-            for part in parts:
-                pipeline.push(part)
+            captures.look(_LOOK_S)
+            if not captures.is_started:
+                continue
+            pipeline = pipeline or self._started(captures.now_ns)
             now = time.monotonic()
             if now - ticked >= _TICK_S:
                 ticked = now
-                self._look_at(live, until_ns)
-                self._tick(until_ns)
-            elif pipeline.is_due:
-                self._judge(pipeline.advance(until_ns))
-        for part in live.rest():
-            pipeline.push(part)
-        self._look_at(live, live.clock.now_ns())
-        self._judge(pipeline.advance(None))
+                self._look_at(captures)
+                self._tick(captures.until_ns)
+            elif captures.is_due:
+                self._judge(pipeline.judged(captures.take(), captures.until_ns))
+        captures.rest()
+        if captures.is_started:
+            self._look_at(captures)
+            self._judge(self._started(captures.now_ns).judged(captures.take(), None))
         self._tally()
 
     def replay(self, names: Sequence[str], speed: float) -> None:
         """Follow captures at a speed, until their end or `stop`."""
-        inputs = Inputs(names, self._options)
+        inputs = Inputs(names, self.options)
         clock: Clock | None = None
         last_tick = time.monotonic()
         for portion in inputs.portions():
@@ -220,7 +225,7 @@ class Watch:
     def _started(self, start_ns: int) -> Pipeline:
         """Return the pipeline; at the first call make it, and take up what an earlier run left open."""
         if self._pipeline is None:
-            self._pipeline = Pipeline(self._policy, self._ruleset, self._options, start_ns)
+            self._pipeline = Pipeline(self._policy, self._ruleset, self.options, start_ns)
             self._pipeline.incidents.resume(self._outlets.living.values())
             self._note_open()
         return self._pipeline
@@ -240,7 +245,8 @@ class Watch:
             self._read_again(pipeline)
         # A packet of this very instant may still come.
         if now_ns // self._window_ns != self._advanced_ns // self._window_ns or pipeline.is_due:
-            self._judge(pipeline.advance(now_ns))
+            captures = self._captures
+            self._judge(pipeline.judged(captures.take(), now_ns) if captures else pipeline.advance(now_ns))
         self._advanced_ns = max(self._advanced_ns, now_ns)
         self._states = tuple(pipeline.schedules.states(now_ns))
         for state in self._states:
@@ -251,8 +257,8 @@ class Watch:
         now = time.monotonic()
         if now - self._told_statistics >= _STATISTICS_S:
             self._told_statistics = now
-            self._outlets.tell_statistics(now_ns, self._statistics(pipeline))
-        headline = self._headline(pipeline)
+            self._outlets.tell_statistics(now_ns, self._statistics())
+        headline = self._headline()
         self._screen.show(self._view(headline))
         self._notifier.alive(headline)
 
@@ -265,14 +271,10 @@ class Watch:
             self.tallies.set_sink(sink, done)
 
     def _judge(self, step: Step) -> None:
-        pipeline = self._started(step.until_ns)
-        flows = pipeline.flows
+        followed = self._followed()
         self.tallies.add(step.judged.activity, step.judged.flows, step.findings)
-        self.tallies.set_flow_table(
-            entries=flows.living, capacity=self._options.flows.capacity, evictions=flows.evicted
-        )
-        weird = pipeline.weird + pipeline.messages.weird
-        self.tallies.set_weird({name: int(count) for name, count in zip(WEIRDS, weird, strict=True)})
+        self.tallies.set_flow_table(entries=followed.living, capacity=self._capacity, evictions=followed.evicted)
+        self.tallies.set_weird({name: int(count) for name, count in zip(WEIRDS, followed.weird, strict=True)})
         self.tallies.set_judged(step.until_ns)
         self._judged_ns = step.until_ns
         for parcel in self._outlets.tell(step):
@@ -301,10 +303,16 @@ class Watch:
             up=True,
         )
 
-    def _look_at(self, live: Live, until_ns: int) -> None:
+    def _followed(self) -> Followed:
+        """Return how much was followed, by whichever way."""
+        if self._captures is not None:
+            return self._captures.followed
+        return self._pipeline.following.facts() if self._pipeline is not None else Followed()
+
+    def _look_at(self, captures: Captures) -> None:
         """Take down what the interfaces have seen, lost and said."""
-        found = live.facts()
-        now_ns = live.clock.now_ns()
+        found = captures.facts()
+        now_ns, until_ns = captures.now_ns, captures.until_ns
         for interface, facts in found.items():
             self._seen[interface] = Capture(
                 packets=facts.packets,
@@ -317,9 +325,9 @@ class Watch:
                 up=facts.is_up,
             )
         self._weigh_loss(found)
-        for line in live.notices:
+        notices, captures.notices = captures.notices, []
+        for line in notices:
             self.notice(line)
-        live.notices.clear()
 
     def _weigh_loss(self, found: dict[str, RingFacts]) -> None:
         """Let what the kernel dropped since the last window lower the confidence of what is found."""
@@ -352,12 +360,12 @@ class Watch:
             self.notice(
                 f"reloaded: {words.count(len(policy.sites), 'site')}, {words.count(len(ruleset.rules), 'rule')}"
             )
-        self._notifier.ready(self._headline(pipeline))
+        self._notifier.ready(self._headline())
 
     def _levels(self) -> dict[str, str]:
         return {rule.name: rule.level for rule in self._ruleset.rules}
 
-    def _statistics(self, pipeline: Pipeline) -> dict[str, Any]:
+    def _statistics(self) -> dict[str, Any]:
         packets = sum(seen.packets for seen in self._seen.values())
         return {
             "capture": {
@@ -367,13 +375,13 @@ class Watch:
             "decoder": {
                 "pkts": packets,
                 "bytes": sum(seen.bytes for seen in self._seen.values()),
-                "tcp": pipeline.packets,
+                "tcp": self._followed().packets,
             },
-            "flow": {"active": pipeline.flows.living},
+            "flow": {"active": self._followed().living},
             "detect": {"alert": self._lines},
         }
 
-    def _headline(self, pipeline: Pipeline) -> str:
+    def _headline(self) -> str:
         """Return what the sensor is doing, in one line."""
         packets = sum(seen.packets for seen in self._seen.values())
         drops = sum(seen.kernel_drops for seen in self._seen.values())
@@ -386,7 +394,7 @@ class Watch:
         parts = [
             ", ".join(self._seen),
             f"{rate:,.0f} packets/s on the port",
-            words.count(pipeline.flows.living, "flow"),
+            words.count(self._followed().living, "flow"),
             words.count(len(self._open), "open incident"),
             f"{drops:,} dropped",
             *(f"{interface} is down" for interface in down),
@@ -430,8 +438,8 @@ def watch(load: Load, options: WatchOptions) -> int:
         outlets = Outlets(options.outlets, lambda line: said[-1](line))  # noqa: PLW0108 - the last one, when it is called
         run = Watch(load, outlets, screen, notifier, names)
         said.append(run.notice)
-        live = _opened(stack, options, outlets, run) if options.interfaces else None
-        if live is None:
+        captures = _opened(stack, options, outlets, run) if options.interfaces else None
+        if captures is None:
             outlets.prepare(None)
         # From here on there are threads: they must not have what was given up.
         stack.enter_context(screen)
@@ -443,8 +451,8 @@ def watch(load: Load, options: WatchOptions) -> int:
         server = stack.enter_context(serve.Server(serve.listen(options.listen), answers, guard))
         run.notice(f"serving {server.url}/metrics")
         notifier.ready("watching " + ", ".join(names))
-        if live is not None:
-            run.follow(live)
+        if captures is not None:
+            run.follow(captures)
         else:
             run.replay(options.captures, options.speed)
             end = time.monotonic() + options.linger_s
@@ -454,20 +462,20 @@ def watch(load: Load, options: WatchOptions) -> int:
     return Exit.DONE
 
 
-def _opened(stack: ExitStack, options: WatchOptions, outlets: Outlets, run: Watch) -> Live:
+def _opened(stack: ExitStack, options: WatchOptions, outlets: Outlets, run: Watch) -> Captures:
     """Open what needs privileges, and give them up before anything else begins."""
     for needed in _LATE:
         import_module(needed)
     who = privileges.person(options.user) if os.geteuid() == 0 else None
-    horizon_ns = Options().reorder_ms * 1_000_000
     privileges.lift()
-    live = stack.enter_context(Live(options.interfaces, options.ring, horizon_ns))
+    captures = stack.enter_context(Captures(options.interfaces, options.ring, run.options))
     outlets.prepare(who)
     try:
         privileges.drop(who)
     except OSError as error:
         right = "start it as an ordinary user that has CAP_NET_RAW only"
         raise OperatorError(Mistake("privileges", f"cannot be given up ({error.strerror})", right)) from error
+    captures.start()
     name = who.name if who is not None else "the user it was started by"
     run.notice(f"watching {', '.join(options.interfaces)} as {name}, without privileges")
-    return live
+    return captures

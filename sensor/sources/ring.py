@@ -16,6 +16,7 @@ import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from fcntl import ioctl
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
@@ -46,18 +47,21 @@ _ARPHRD_ETHER, _ARPHRD_LOOPBACK = 1, 772
 _ETHTOOL_GGRO, _ETHTOOL_GFLAGS, _ETH_FLAG_LRO = 0x2B, 0x25, 1 << 15
 _NAME_MAX: Final = 15
 _LEAST_BLOCKS: Final = 4
+# A ring whose size nobody chose: in bytes at least and at most, and the most of the machine's memory.
+_LEAST_BYTES, _MOST_BYTES, _MEMORY_PARTS = 64 << 20, 256 << 20, 16
+_UNKNOWN_MBIT: Final = 1000  # a link that does not say how fast it is
 
 
 @dataclass(frozen=True, slots=True)
 class RingOptions:
     """How an interface is captured.
 
-    A packet waits for at most three times `block_ms` in a block that does not fill. `rings` sockets share the
+    `blocks` 0 is as many as hold a second of the link's rate, within bounds. A packet waits for at most three times `block_ms` in a block that does not fill. `rings` sockets share the
     interface's flows by a hash that is the same for both directions.
     """
 
     block_bytes: int = 1 << 20
-    blocks: int = 64
+    blocks: int = 0
     block_ms: int = 50
     batch_bytes: int = 8 << 20
     rings: int = 1
@@ -77,6 +81,19 @@ class RingFacts:
     utilization: float = 0.0
     last_packet_ns: int = 0
     is_up: bool = False
+
+    def __add__(self, other: RingFacts) -> RingFacts:
+        """Return what two rings of one interface have seen together."""
+        return RingFacts(
+            packets=self.packets + other.packets,
+            bytes=self.bytes + other.bytes,
+            received=self.received + other.received,
+            drops=self.drops + other.drops,
+            freezes=self.freezes + other.freezes,
+            utilization=max(self.utilization, other.utilization),
+            last_packet_ns=max(self.last_packet_ns, other.last_packet_ns),
+            is_up=self.is_up and other.is_up,
+        )
 
 
 class Ring:
@@ -270,7 +287,8 @@ class Ring:
 
     def _ask_for_blocks(self, made: socket.socket) -> int:
         """Return how many blocks the kernel granted: as many as asked for, or else a half, or a quarter."""
-        size, count = self._options.block_bytes, self._options.blocks
+        size = self._options.block_bytes
+        wished = count = self._options.blocks or _fitting_bytes(self.interface) // size
         while True:
             wish = struct.pack("=7I", size, count, size, count, self._options.block_ms, 0, 0)
             try:
@@ -280,11 +298,8 @@ class Ring:
                     raise
                 count //= 2
                 continue
-            if count < self._options.blocks:
-                wished = self._options.blocks * size >> 20
-                self.notices.append(
-                    f"{self.interface}: the ring has {count * size >> 20} MiB instead of {wished}: there was no memory"
-                )
+            less = "" if count == wished else f" instead of {wished * size >> 20}: there was no memory for more"
+            self.notices.append(f"{self.interface}: the ring has {count * size >> 20} MiB{less}")
             return count
 
     def _bind(self, index: int) -> None:
@@ -294,18 +309,34 @@ class Ring:
         self._index = index
 
 
-def open_rings(interfaces: tuple[str, ...], options: RingOptions) -> list[Ring]:
-    """Return the rings of these interfaces, not opened yet: `options.rings` of each.
+def shared_rings(interfaces: tuple[str, ...], options: RingOptions) -> list[list[Ring]]:
+    """Return rings, not opened yet: for each of `options.rings` shares of the flows, a ring of each interface.
+
+    The kernel shares by a hash of the flow that knows no interface: both directions come to one share, whichever
+    interface shows them, as long as the rings of all are opened share by share.
 
     Raises
     ------
     nothing
     """
-    made = []
-    for source, interface in enumerate(interfaces):
-        group = (os.getpid() + source) & 0xFFFF if options.rings > 1 else None
-        made += [Ring(interface, source, options, group) for _ in range(options.rings)]
-    return made
+    many = options.rings > 1
+    groups = [(os.getpid() + source) & 0xFFFF if many else None for source in range(len(interfaces))]
+    return [
+        [Ring(name, source, options, groups[source]) for source, name in enumerate(interfaces)]
+        for _ in range(options.rings)
+    ]
+
+
+def _fitting_bytes(interface: str) -> int:
+    """Return how large a ring is that holds a second of the link's rate, within what is sensible here."""
+    try:
+        mbit = int(Path(f"/sys/class/net/{interface}/speed").read_text())
+    except (OSError, ValueError):
+        mbit = 0  # many virtual links have no speed
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    most = max(_LEAST_BLOCKS << 20, min(_MOST_BYTES, memory // _MEMORY_PARTS))
+    wished = (mbit if mbit > 0 else _UNKNOWN_MBIT) * 1_000_000 // 8
+    return min(most, max(_LEAST_BYTES, wished))
 
 
 def _index(interface: str) -> int:

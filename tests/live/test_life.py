@@ -130,6 +130,9 @@ def test_nothing_is_left_that_it_does_not_need(network: Network, folder: Path) -
         sensor.await_metric(PACKETS, 1)
         threads = list(Path(f"/proc/{sensor.pid}/task").iterdir())
         assert len(threads) > 1
+        children = [pid for thread in threads for pid in (thread / "children").read_text().split()]
+        assert len(children) == 1
+        threads += Path(f"/proc/{children[0]}/task").iterdir()
         for thread in threads:
             facts = dict(re.findall(r"^(\w+):[ \t]*(.*)$", (thread / "status").read_text(), re.MULTILINE))
             assert facts["Uid"].split() == ["65534"] * 4, facts["Name"]
@@ -209,13 +212,16 @@ def test_a_link_that_flaps_and_an_interface_that_is_replaced(network: Network, f
             network.run("ip", "link", "set", "vb", "down")
             time.sleep(0.05)
             network.run("ip", "link", "set", "vb", "up")
+        sensor.await_metric('swarmtap_capture_up{interface="vb"}', 1)
+        downs, ups = (sensor.err.count(f"vb: the link is {word}") for word in ("down", "up"))
         network.run("ip", "link", "set", "vb", "down")
-        sensor.await_("vb: the link is down")
+        sensor.await_("vb: the link is down", downs + 1)
+        await_true(lambda: sensor.metrics()['swarmtap_capture_up{interface="vb"}'] == 0)
         assert sensor.metrics()['swarmtap_capture_up{interface="vb"}'] == 0
         network.run("ip", "link", "set", "vb", "up")
-        sensor.await_("vb: the link is up")
+        sensor.await_("vb: the link is up", ups + 1)
         network.run("ip", "link", "del", "va")
-        sensor.await_("vb: the link is down", 2)
+        sensor.await_("vb: the link is down", downs + 2)
         network.run("ip", "link", "add", "va", "type", "veth", "peer", "name", "vb")
         network.run("ip", "link", "set", "va", "up")
         network.run("ip", "link", "set", "vb", "up")

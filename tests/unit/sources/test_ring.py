@@ -11,7 +11,7 @@ import pytest
 
 from sensor.errors import OperatorError
 from sensor.sources import ring
-from sensor.sources.ring import Ring, RingOptions, open_rings
+from sensor.sources.ring import Ring, RingFacts, RingOptions, shared_rings
 
 
 def test_an_interface_that_is_not_there() -> None:
@@ -51,13 +51,26 @@ def test_every_refusal_says_what_would_be_right(number: int, right: str) -> None
 
 
 def test_rings_of_one_interface_share_a_group_and_its_number() -> None:
-    made = open_rings(("a", "b"), RingOptions(rings=2))
-    assert [(each.interface, each._source) for each in made] == [("a", 0), ("a", 0), ("b", 1), ("b", 1)]
-    assert made[0]._group == made[1]._group
-    assert made[0]._group != made[2]._group
-    assert open_rings(("a",), RingOptions())[0]._group is None
+    first, second = shared_rings(("a", "b"), RingOptions(rings=2))
+    assert [(each.interface, each._source) for each in first] == [("a", 0), ("b", 1)]
+    assert [each._group for each in first] == [each._group for each in second]
+    assert first[0]._group != first[1]._group
+    assert shared_rings(("a",), RingOptions())[0][0]._group is None
+
+
+def test_what_rings_of_one_interface_saw_is_added_up() -> None:
+    both = RingFacts(packets=1, drops=2, utilization=0.5, last_packet_ns=7, is_up=True) + RingFacts(
+        packets=3, utilization=0.25, last_packet_ns=5
+    )
+    assert both == RingFacts(packets=4, drops=2, utilization=0.5, last_packet_ns=7, is_up=False)
 
 
 def test_a_ring_that_is_not_open_says_so() -> None:
     with pytest.raises(RuntimeError, match="not open"):
         Ring("lo", 0, RingOptions()).fileno()
+
+
+def test_a_ring_of_no_chosen_size_is_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 64 << 20 <= ring._fitting_bytes("lo") <= 256 << 20
+    monkeypatch.setattr(os, "sysconf", lambda name: 4096 if name == "SC_PAGE_SIZE" else 65536)  # 256 MiB of memory
+    assert ring._fitting_bytes("lo") == 16 << 20

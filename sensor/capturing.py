@@ -1,0 +1,312 @@
+"""Capture in processes of its own: each empties a share of the rings and follows its flows; one judges them all.
+
+What holds up the judging process (a window of many flows, a sink, a reload) holds up no ring. The processes are begun
+when every privilege is gone; they hand over rows, not packets, and end with whoever began them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import queue
+import signal
+import threading
+import time
+import traceback
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Pipe
+from typing import TYPE_CHECKING, Final, NoReturn, Self
+
+from sensor.following import Followed, Following, Part
+from sensor.live import Live
+from sensor.sources.ring import RingFacts, RingOptions, shared_rings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from multiprocessing.connection import Connection
+
+    from sensor.inputs import Options
+
+_TICK_S: Final = 0.25
+_LOOK_MS: Final = 100
+_WAITING: Final = 64
+_PATIENCE_S: Final = 10.0
+_PR_SET_PDEATHSIG: Final = 1
+_PORTION: Final = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a capturing process hands over a few times a second."""
+
+    part: Part
+    until_ns: int
+    """Event time that its rings have passed; the part has all of the windows that ended by then."""
+    now_ns: int
+    at_ns: int
+    """Event time and monotonic time at which it was told."""
+    facts: dict[str, RingFacts]
+    followed: Followed
+    notices: tuple[str, ...] = ()
+    clock_steps: int = 0
+    is_last: bool = False
+
+
+@dataclass(slots=True)
+class _Share:
+    """One process, as it is seen from outside."""
+
+    pid: int
+    pipe: Connection
+    told: Told | None = None
+    is_over: bool = False
+    _status: int | None = None
+
+    def end(self) -> str:
+        """End the process if it has not, and say how it ended."""
+        if self._status is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            _, self._status = os.waitpid(self.pid, 0)
+        code = os.waitstatus_to_exitcode(self._status)
+        return f"signal {-code}" if code < 0 else f"code {code}"
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """Parts that wait to be judged."""
+
+    parts: list[Part] = field(default_factory=list)
+    rows: int = 0
+
+
+class Captures:
+    """Interfaces captured by processes: `with Captures(names, ring, options) as captures: captures.start()`.
+
+    Entering opens the rings, for which it takes privileges; `start` needs none, and must come before any thread.
+    """
+
+    def __init__(self, interfaces: tuple[str, ...], ring: RingOptions, options: Options) -> None:
+        self.interfaces = interfaces
+        self.notices: list[str] = []
+        horizon_ns = options.reorder_ms * 1_000_000
+        self._options = options
+        self._lives = [Live(rings, ring.port, horizon_ns) for rings in shared_rings(interfaces, ring)]
+        self._rings = ExitStack()
+        self._shares: list[_Share] = []
+        self._came: queue.Queue[tuple[int, Told | None]] = queue.Queue(_WAITING)
+        self._gathered = _Gathered()
+        self._is_ending = False
+
+    def __enter__(self) -> Self:
+        """Open the rings.
+
+        Raises
+        ------
+        OperatorError
+            If an interface cannot be captured.
+        """
+        with ExitStack() as stack:
+            for live in self._lives:
+                stack.enter_context(live)
+            self._rings = stack.pop_all()
+        self.notices += dict.fromkeys(notice for live in self._lives for notice in live.notices)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the processes."""
+        self._rings.close()
+        for share in self._shares:
+            share.pipe.close()
+            share.end()
+
+    def start(self) -> None:
+        """Begin the processes.
+
+        Raises
+        ------
+        OSError
+            If there is no room for another process.
+        """
+        gc.freeze()  # what is here stays shared
+        for number, live in enumerate(self._lives):
+            ours, theirs = Pipe()
+            pid = os.fork()
+            if pid == 0:
+                _be(self._lives, number, self._options, theirs)
+            theirs.close()
+            self._shares.append(_Share(pid, ours))
+            live.notices.clear()
+        self._rings.close()  # each process has its own
+        for number, share in enumerate(self._shares):
+            args = (number, share.pipe)
+            threading.Thread(target=self._listen, args=args, name=f"capture-{number}", daemon=True).start()
+
+    def look(self, wait_s: float) -> None:
+        """Wait for something to be told, and take it up.
+
+        Raises
+        ------
+        RuntimeError
+            If a process has ended: what it saw is not seen any more.
+        """
+        with suppress(queue.Empty):
+            self._take(*self._came.get(timeout=wait_s))
+            while True:
+                self._take(*self._came.get_nowait())
+
+    def rest(self) -> None:
+        """Let the processes end, and take up what they still hold.
+
+        Raises
+        ------
+        nothing
+        """
+        self._is_ending = True
+        for share in self._shares:
+            with suppress(OSError):
+                share.pipe.send(None)
+        end = time.monotonic() + _PATIENCE_S
+        while not all(share.is_over for share in self._shares) and time.monotonic() < end:
+            self.look(_TICK_S)
+
+    @property
+    def is_started(self) -> bool:
+        """Whether every process has told something."""
+        return bool(self._shares) and all(share.told is not None for share in self._shares)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether enough rows wait to be judged."""
+        return self._gathered.rows >= _PORTION
+
+    @property
+    def until_ns(self) -> int:
+        """Event time that all rings have passed."""
+        return min(told.until_ns for told in self._told())
+
+    @property
+    def now_ns(self) -> int:
+        """Event time that it is."""
+        at_ns = time.monotonic_ns()
+        return max(told.now_ns + at_ns - told.at_ns for told in self._told())
+
+    @property
+    def followed(self) -> Followed:
+        """How much was followed by all."""
+        return sum((told.followed for told in self._told()), Followed())
+
+    @property
+    def clock_steps(self) -> int:
+        """How often the clock was set since the start."""
+        return max((told.clock_steps for told in self._told()), default=0)
+
+    def take(self) -> list[Part]:
+        """Hand out the parts that came since the last call.
+
+        Raises
+        ------
+        nothing
+        """
+        gathered, self._gathered = self._gathered, _Gathered()
+        return gathered.parts
+
+    def facts(self) -> dict[str, RingFacts]:
+        """Return what each interface has seen so far, all its rings together.
+
+        Raises
+        ------
+        nothing
+        """
+        found = dict.fromkeys(self.interfaces, RingFacts(is_up=True))
+        for told in self._told():
+            for name, facts in told.facts.items():
+                found[name] += facts
+        return found
+
+    def _told(self) -> list[Told]:
+        return [share.told for share in self._shares if share.told is not None]
+
+    def _take(self, number: int, told: Told | None) -> None:
+        share = self._shares[number]
+        if told is None:
+            share.is_over = True
+            if not self._is_ending:
+                message = f"the process that captures has ended ({share.end()}): nothing would be seen any more"
+                raise RuntimeError(message)
+            return
+        share.told = told
+        share.is_over = told.is_last
+        self._gathered.parts.append(told.part)
+        self._gathered.rows += len(told.part.windows) + sum(map(len, told.part.messages))
+        if number == 0:  # what is said of interfaces and clocks each process says
+            self.notices += told.notices
+
+    def _listen(self, number: int, pipe: Connection) -> None:
+        told: Told | None = None
+        with suppress(EOFError, OSError):
+            while told is None or not told.is_last:
+                told = pipe.recv()
+                self._came.put((number, told))
+        if told is None or not told.is_last:
+            self._came.put((number, None))
+
+
+def _be(lives: Sequence[Live], number: int, options: Options, pipe: Connection) -> NoReturn:
+    """Be one of the processes, and nothing else: what is to be done at the end is not ours to do."""
+    try:
+        _capture(lives, number, options, pipe)
+    except BrokenPipeError:
+        os._exit(1)  # nobody is there to hear it
+    except BaseException:  # noqa: BLE001 - the process ends here
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def _capture(lives: Sequence[Live], number: int, options: Options, pipe: Connection) -> None:
+    """Be one of the processes: capture and follow until told to end, or until whoever began us has ended."""
+    for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(signal_number, signal.SIG_IGN)
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        return
+    for other in (live for at, live in enumerate(lives) if at != number):
+        other.__exit__()
+    live, following = lives[number], Following(options.flows, number)
+    live.notices.clear()
+    ticked, edge_ns = 0.0, 0
+    window_ns = options.flows.window_s * 1_000_000_000
+    while not pipe.poll():
+        parts, until_ns = live.look(_LOOK_MS)
+        for part in parts:
+            following.push(part)
+        now = time.monotonic()
+        if now - ticked >= _TICK_S or following.is_due:
+            ticked = now
+            until_edge_ns = until_ns // window_ns * window_ns
+            taken = following.take(until_edge_ns) if until_edge_ns > edge_ns or following.is_due else Part()
+            edge_ns = max(edge_ns, until_edge_ns)
+            pipe.send(_telling(live, following, taken, until_ns))
+    for part in live.rest():
+        following.push(part)
+    pipe.send(_telling(live, following, following.take(None), live.clock.now_ns(), is_last=True))
+
+
+def _telling(live: Live, following: Following, part: Part, until_ns: int, *, is_last: bool = False) -> Told:
+    facts = live.facts()
+    notices, live.notices = tuple(live.notices), []
+    return Told(
+        part=part,
+        until_ns=until_ns,
+        now_ns=live.clock.now_ns(),
+        at_ns=time.monotonic_ns(),
+        facts=facts,
+        followed=following.facts(),
+        notices=notices,
+        clock_steps=live.clock.steps,
+        is_last=is_last,
+    )
