@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Pipe
 from typing import TYPE_CHECKING, Final, NoReturn, Self
 
@@ -29,12 +29,10 @@ if TYPE_CHECKING:
 
     from sensor.inputs import Options
 
-_TICK_S: Final = 0.25
+_TICK_S, _PATIENCE_S = 0.25, 10.0
 _LOOK_MS: Final = 100
-_WAITING: Final = 64
-_PATIENCE_S: Final = 10.0
+_WAITING, _PORTION = 64, 200_000
 _PR_SET_PDEATHSIG: Final = 1
-_PORTION: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +72,6 @@ class _Share:
         return f"signal {-code}" if code < 0 else f"code {code}"
 
 
-@dataclass(slots=True)
-class _Gathered:
-    """Parts that wait to be judged."""
-
-    parts: list[Part] = field(default_factory=list)
-    rows: int = 0
-
-
 class Captures:
     """Interfaces captured by processes: `with Captures(names, ring, options) as captures: captures.start()`.
 
@@ -97,7 +87,7 @@ class Captures:
         self._rings = ExitStack()
         self._shares: list[_Share] = []
         self._came: queue.Queue[tuple[int, Told | None]] = queue.Queue(_WAITING)
-        self._gathered = _Gathered()
+        self._parts: list[Part] = []
         self._is_ending = False
 
     def __enter__(self) -> Self:
@@ -140,9 +130,8 @@ class Captures:
             self._shares.append(_Share(pid, ours))
             live.notices.clear()
         self._rings.close()  # each process has its own
-        for number, share in enumerate(self._shares):
-            args = (number, share.pipe)
-            threading.Thread(target=self._listen, args=args, name=f"capture-{number}", daemon=True).start()
+        for number in range(len(self._shares)):
+            threading.Thread(target=self._listen, args=(number,), name=f"capture-{number}", daemon=True).start()
 
     def look(self, wait_s: float) -> None:
         """Wait for something to be told, and take it up.
@@ -180,7 +169,7 @@ class Captures:
     @property
     def is_due(self) -> bool:
         """Whether enough rows wait to be judged."""
-        return self._gathered.rows >= _PORTION
+        return sum(len(part.windows) + sum(map(len, part.messages)) for part in self._parts) >= _PORTION
 
     @property
     def until_ns(self) -> int:
@@ -210,8 +199,8 @@ class Captures:
         ------
         nothing
         """
-        gathered, self._gathered = self._gathered, _Gathered()
-        return gathered.parts
+        parts, self._parts = self._parts, []
+        return parts
 
     def facts(self) -> dict[str, RingFacts]:
         """Return what each interface has seen so far, all its rings together.
@@ -239,17 +228,15 @@ class Captures:
             return
         share.told = told
         share.is_over = told.is_last
-        self._gathered.parts.append(told.part)
-        self._gathered.rows += len(told.part.windows) + sum(map(len, told.part.messages))
+        self._parts.append(told.part)
         if number == 0:  # what is said of interfaces and clocks each process says
             self.notices += told.notices
 
-    def _listen(self, number: int, pipe: Connection) -> None:
-        told: Told | None = None
+    def _listen(self, number: int) -> None:
+        pipe, told = self._shares[number].pipe, None
         with suppress(EOFError, OSError):
             while told is None or not told.is_last:
-                told = pipe.recv()
-                self._came.put((number, told))
+                self._came.put((number, told := pipe.recv()))
         if told is None or not told.is_last:
             self._came.put((number, None))
 
@@ -297,8 +284,8 @@ def _capture(lives: Sequence[Live], number: int, options: Options, pipe: Connect
 
 
 def _telling(live: Live, following: Following, part: Part, until_ns: int, *, is_last: bool = False) -> Told:
-    facts = live.facts()
-    notices, live.notices = tuple(live.notices), []
+    facts, notices = live.facts(), tuple(live.notices)
+    live.notices.clear()
     return Told(
         part=part,
         until_ns=until_ns,

@@ -30,7 +30,7 @@ class Notifier:
     def __init__(self, path: str, watchdog_us: int = 0) -> None:
         self._path = "\0" + path[1:] if path.startswith("@") else path
         self._every_s = watchdog_us / 2 / _MICRO
-        self._last_s = 0.0
+        self._last_s = float("-inf")  # the monotonic clock may have begun a moment ago
 
     @classmethod
     def of_service(cls) -> Notifier:

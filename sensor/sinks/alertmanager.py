@@ -44,7 +44,7 @@ class Alertmanager:
         path = where.path.rstrip("/") + "/api/v2/alerts"
         self._where = posting.Address(where.is_secure, where.host, where.port, path, where.url)
         self._repeat_s = repeat_s
-        self._said = 0.0
+        self._said = float("-inf")  # the monotonic clock may have begun a moment ago
         self._over: dict[str, tuple[float, dict[str, Any]]] = {}
 
     def deliver(self, parcel: Parcel) -> None:

@@ -56,7 +56,8 @@ _UNKNOWN_MBIT: Final = 1000  # a link that does not say how fast it is
 class RingOptions:
     """How an interface is captured.
 
-    `blocks` 0 is as many as hold a second of the link's rate, within bounds. A packet waits for at most three times `block_ms` in a block that does not fill. `rings` sockets share the
+    `blocks` 0 is as many as hold a second of the link's rate, within bounds. A packet waits for at most three times
+    `block_ms` in a block that does not fill. `rings` sockets share the
     interface's flows by a hash that is the same for both directions.
     """
 
