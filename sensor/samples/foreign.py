@@ -1,4 +1,4 @@
-"""Other protocols that a sample office speaks on port 7680: HTTP, TLS, SSH, and random-looking bytes."""
+"""Other protocols that a sample office speaks on port 7680, from HTTP to DNS, and random-looking bytes."""
 
 from __future__ import annotations
 
@@ -79,6 +79,49 @@ def ssh() -> Dialogue:
     )
 
 
+def smb() -> Dialogue:
+    """Return an SMB 2 negotiation ([MS-SMB2] 2.2.3) and its answer, each with its length before it."""
+    header = b"\xfeSMB" + struct.pack("<HHIHH", 64, 0, 0, 0, 31) + bytes(48)
+    asked = header + struct.pack("<HHHHI", 36, 2, 1, 0, 0x7F) + noise("smb client", 24) + b"\x02\x02\x10\x02"
+    said = header + struct.pack("<HHHH", 65, 1, 0x0311, 0) + noise("smb server", 56)
+    return (ORIG, struct.pack(">I", len(asked)) + asked), (RESP, struct.pack(">I", len(said)) + said)
+
+
+def rdp() -> Dialogue:
+    """Return an X.224 connection request and its confirmation ([MS-RDPBCGR] 2.2.1)."""
+    asked = struct.pack(">BHHB", 0xE0, 0, 0, 0) + struct.pack("<BBHI", 1, 0, 8, 3)
+    said = struct.pack(">BHHB", 0xD0, 0, 0x1234, 0) + struct.pack("<BBHI", 2, 0, 8, 2)
+    return tuple(
+        (side, struct.pack(">BBHB", 3, 0, len(body) + 5, len(body)) + body)
+        for side, body in ((ORIG, asked), (RESP, said))
+    )
+
+
+def socks() -> Dialogue:
+    """Return a SOCKS 5 greeting and what follows (RFC 1928)."""
+    return (
+        (ORIG, b"\x05\x01\x00"),
+        (RESP, b"\x05\x00"),
+        (ORIG, b"\x05\x01\x00\x01\xcb\x00\x71\x07\x01\xbb"),
+        (RESP, b"\x05\x00\x00\x01\x0a\x01\x14\x52\x1e\x00"),
+    )
+
+
+def bittorrent() -> Dialogue:
+    """Return handshakes of BitTorrent (BEP 3)."""
+    start = b"\x13BitTorrent protocol" + bytes(8) + noise("info hash", 20)
+    return (ORIG, start + b"-XX0001-" + noise("one", 12)), (RESP, start + b"-XX0001-" + noise("two", 12))
+
+
+def dns() -> Dialogue:
+    """Return a question over TCP and its answer (RFC 1035, section 4.2.2)."""
+    question = b"\x07updates\x07example\x03org\x00" + struct.pack(">HH", 1, 1)
+    asked = struct.pack(">HHHHHH", 0x1A2B, 0x0100, 1, 0, 0, 0) + question
+    answer = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 300, 4) + bytes((192, 0, 2, 7))
+    said = struct.pack(">HHHHHH", 0x1A2B, 0x8180, 1, 1, 0, 0) + question + answer
+    return (ORIG, struct.pack(">H", len(asked)) + asked), (RESP, struct.pack(">H", len(said)) + said)
+
+
 def opaque() -> Dialogue:
     """Return nothing that anyone knows, in both directions."""
     return tuple(
@@ -122,4 +165,7 @@ def _ssh_packet(body: bytes) -> bytes:
     return struct.pack(">IB", len(body) + padding + 1, padding) + body + bytes(padding)
 
 
-DIALOGUES: Final[dict[str, Callable[[], Dialogue]]] = {"http": http, "tls": tls, "ssh": ssh, "opaque": opaque}
+DIALOGUES: Final[dict[str, Callable[[], Dialogue]]] = {
+    "http": http, "tls": tls, "ssh": ssh, "smb": smb, "rdp": rdp, "socks": socks, "bittorrent": bittorrent, "dns": dns,
+    "opaque": opaque,
+}  # fmt: skip

@@ -116,7 +116,8 @@ _ANNEX: Final = """
 ## The annex
 
 Rarer sins, one small capture each, in `annex.yaml` (sites that may peer at any time, with an inventory in `annex.csv`)
-and `weekly.yaml` (a laboratory with one slot a week). They are not part of the office's week.
+and `weekly.yaml` (laboratories with one slot a week); and near misses, on which a rule must be silent for one reason
+each. They are not part of the office's week.
 
 | file | what | policy | packets | flows | expected findings |
 |---|---|---|---|---|---|
@@ -144,7 +145,7 @@ def write_all(folder: Path) -> tuple[Path, ...]:
             _put(folder / f"{story.name}.pcap", data),
             _put(folder / f"{story.name}.md", page(story, data, truth)),
         ]
-        rules = ", ".join(dict.fromkeys(f"`{finding.rule}`" for finding in story.findings))
+        rules = ", ".join(dict.fromkeys(f"`{finding.rule}`" for finding in story.findings)) or "none"
         link = f"[{story.name}]({story.name}.md)"
         rows.append(f"| {link} | {story.title} | {piece.policy} | {truth.packets:,} | {len(truth.flows)} | {rules} |\n")
     written += [

@@ -13,6 +13,7 @@ REASONS = {
     "carve.py": "two readings of the same packets, and what both know of a piece",
     "activity.py": "one join of five tables; its parts would pass each other the same columns",
     "samples/annex.py": "the stories of the annex, side by side",
+    "samples/borders.py": "the near misses, side by side",
     "sources/filter.py": "one program for the kernel, jump by jump",
     "sources/ring.py": "one ring: how it is opened, read and told of",
     "watching.py": "one run of the sensor, from its start to its end",

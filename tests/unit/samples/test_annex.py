@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from sensor.samples import annex
+from sensor.samples import annex, borders
 from sensor.samples.annex import PIECES, build, state_of, truth
 from sensor.samples.grounds import utc
 
 PCAPS = Path(__file__).parents[3] / "pcaps"
 NAMES = sorted(PIECES)
+BORDERS = {story.name for _, story in borders.STORIES}
 SECOND = 1_000_000_000
 
 
@@ -26,7 +27,7 @@ def test_the_committed_capture_is_a_fresh_build(name: str) -> None:
 def test_it_has_the_flows_and_the_finding_that_it_promises(name: str) -> None:
     story = PIECES[name].story
     assert len(truth(name).flows) == story.flows
-    assert len(story.findings) == 1
+    assert len(story.findings) == 1 or name in BORDERS
 
 
 def test_policies_are_committed() -> None:
@@ -39,7 +40,7 @@ def test_policies_are_committed() -> None:
 def test_nothing_is_malformed(name: str) -> None:
     command = ["tshark", "-n", "-r", str(PCAPS / f"{name}.pcap"), "-o", "ip.check_checksum:TRUE"]
     # Beyond the length of the two broken messages tshark is right to complain.
-    allowed = name in {"bad-length", "unknown-id", "new-messages"}
+    allowed = name in {"bad-length", "unknown-id", "new-messages", "pushes", "strangers", "desk-corners"}
     shown = subprocess.run(
         [*command, "-Y", "_ws.malformed or ip.checksum.status == 0 or !tcp"], capture_output=True, text=True, check=True
     ).stdout
