@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
@@ -220,8 +221,13 @@ def watch(
 
         swarmtap watch --replay office-week.pcap --speed 3600 -p policy.yaml
     """
-    # Threads that libraries start when they are imported would keep what the sensor gives up.
+    # Threads that libraries start when they are imported would keep what the sensor gives up. Root needs what it has to
+    # read their files; whom a program file permits a capability, these variables do not reach.
     os.environ |= {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+    if interface and os.geteuid() != 0:
+        from sensor import privileges
+
+        privileges.without(lambda: import_module("sensor.watching"))
     from sensor import watching
     from sensor.outlets import OutletOptions
     from sensor.sources.ring import RingOptions

@@ -15,11 +15,15 @@ import os
 import platform
 import pwd
 import struct
+import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sensor.errors import Mistake, OperatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 24, 38, 47
 _AMBIENT_CLEAR_ALL: Final = 4
@@ -91,6 +95,31 @@ def lift() -> None:
     words = list(struct.unpack("=6I", sets.raw))  # effective, permitted, inheritable; then their upper halves
     words[0], words[3] = words[0] | words[1], words[3] | words[4]
     _check(libc.capset(header, struct.pack("=6I", *words)))
+
+
+def without(work: Callable[[], object]) -> None:
+    """Do something in a thread without capabilities: threads that it starts, as libraries do, have none either.
+
+    Raises
+    ------
+    Exception
+        What the work raises.
+    """
+    raised: list[BaseException] = []
+
+    def bare() -> None:
+        try:
+            libc = ctypes.CDLL(None, use_errno=True)
+            _check(libc.capset(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24)))
+            work()
+        except BaseException as error:  # noqa: BLE001 - it is raised again, where it is waited for
+            raised.append(error)
+
+    thread = threading.Thread(target=bare, name="without")
+    thread.start()
+    thread.join()
+    if raised:
+        raise raised[0]
 
 
 def drop(who: Person | None) -> None:

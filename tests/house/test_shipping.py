@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -34,13 +35,20 @@ def test_hadolint_has_nothing_to_say() -> None:
 def test_image_holds_what_the_build_needs() -> None:
     text = tree.text(Path("Dockerfile"))
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE)
-    wanted = {name for line in copied for name in line.split()}
+    wanted = {name for line in copied for name in line.split()} - {"wheel[s]"}  # there only if they must be
     let_in = {line.removeprefix("!") for line in tree.text(Path(".dockerignore")).splitlines() if line.startswith("!")}
-    assert wanted == let_in
+    assert wanted == let_in - {"wheels"}
     assert all((tree.ROOT / name).exists() for name in wanted)
+    built = tomllib.loads(tree.text(Path("pyproject.toml")))["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert not {*built["packages"], *built["force-include"]} - wanted
     assert re.findall(r"^USER (.+)$", text, re.MULTILINE) == ["7680:7680"]
     assert f"EXPOSE {serve.PORT}" in text
     assert f"http://127.0.0.1:{serve.PORT}/-/healthy" in text
+
+
+def test_image_script_is_a_script() -> None:
+    assert run("bash", "-n", "packaging/image.sh") == ""
+    assert run(BIN / "shellcheck", "packaging/image.sh", ".ci/run") == ""
 
 
 def test_compose_is_valid() -> None:

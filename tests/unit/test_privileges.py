@@ -45,6 +45,31 @@ def test_nothing_comes_back() -> None:
     ]
 
 
+# Arrow's allocator starts a thread of its own, and reads no variable in a program whose file permits a capability.
+IMPORTED = """
+import os
+from importlib import import_module
+from sensor import privileges
+privileges.without(lambda: import_module("pyarrow"))
+threads = [privileges.status(f"self/task/{thread}") for thread in os.listdir("/proc/self/task")]
+held = [int(facts["CapPrm"], 16) > 0 for facts in threads if facts["Name"] == "jemalloc_bg_thd"]
+print(*held, int(privileges.status()["CapPrm"], 16) > 0)
+try:
+    privileges.without(lambda: 1 / 0)
+except ZeroDivisionError:
+    print("told")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to have something to do without")
+def test_threads_of_libraries_get_nothing() -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("JE_ARROW")}
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True, timeout=60, env=kept
+    )
+    assert done.stdout.splitlines() == ["False True", "told"]
+
+
 # A program file with `cap_net_raw=p` starts like this: permitted, and not in effect.
 LIFTED = """
 import ctypes, struct
