@@ -21,9 +21,10 @@ from sensor import text
 from sensor.checksums import tcp_checksum_is_right
 from sensor.errors import Mistake, OperatorError
 from sensor.flows import FlowTable
-from sensor.inputs import Inputs, Options
+from sensor.inputs import Inputs
 from sensor.messages import Heard, MessageReader
 from sensor.outfile import outfile
+from sensor.reading import Options
 from sensor.schema import Handshakes, Messages, Packets, Tracks
 from sensor.sources.files import Found, frames_at
 from sensor.wire import PIECE

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from sensor import incidents
+from sensor import incidents, keeping
 from sensor.outfile import outfile, outfolder
 from sensor.proofs import Proofs
 from sensor.schedule import Schedules
@@ -42,6 +42,8 @@ def write(case: Case, folder: Path, command: Sequence[str], run_at: str) -> None
         If the folder cannot be written to, or is full.
     """
     outfolder(folder)
+    # A folder is a case by its manifest: while files are replaced it is none.
+    (folder / manifest.FILE).unlink(missing_ok=True)
     for old in folder.glob("evidence/*.pcap*"):
         old.unlink()
     proofs = evidence.write(folder, case.incidents, Proofs(case).of)
@@ -58,8 +60,8 @@ def write(case: Case, folder: Path, command: Sequence[str], run_at: str) -> None
     _json(folder / "summary.json", summary.as_json(case))
     eve.write(folder / "eve.json", case)
     page.write(folder / "report.html", case, Beside(_slots(case), {key: proof.file for key, proof in proofs.items()}))
-    outputs = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "manifest.json")
-    _json(folder / "manifest.json", manifest.as_json(case, folder, outputs, command, run_at))
+    outputs = sorted(p for p in folder.rglob("*") if p.is_file() and p.relative_to(folder).parts[0] != keeping.FOLDER)
+    _json(folder / manifest.FILE, manifest.as_json(case, folder, outputs, command, run_at))
 
 
 def _slots(case: Case) -> dict[str, Slots]:

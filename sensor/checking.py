@@ -15,8 +15,8 @@ from rich.text import Text
 from sensor import schedule, settings, words
 from sensor.errors import Exit, Mistake, OperatorError
 from sensor.flows import FlowOptions
-from sensor.inputs import Options
 from sensor.pipeline import analyze
+from sensor.reading import Options
 from sensor.rules import cases
 from sensor.rules.load import load
 

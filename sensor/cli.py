@@ -58,8 +58,15 @@ _Out = Annotated[
     Path | None,
     typer.Option("-o", "--out", metavar="FOLDER", help="Write the case there: report, tables, incidents, evidence."),
 ]
-_Since = Annotated[str | None, typer.Option(metavar="TIME", help="Only packets from this time on (ISO 8601).")]
-_Until = Annotated[str | None, typer.Option(metavar="TIME", help="Only packets before this time (ISO 8601).")]
+_Since = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Only packets from then on: 2026-06-09T20:00, with +02:00 or a zone's name behind it, else UTC; "
+        "-2h before now; +30m after the first packet.",
+    ),
+]
+_Until = Annotated[str | None, typer.Option(metavar="TIME", help="Only packets before then, written as for --since.")]
 _Flow = Annotated[list[str] | None, typer.Option(metavar="ID", help="Only flows of this Community ID.")]
 _Host = Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Only this address or prefix.")]
 _Swarm = Annotated[
@@ -99,10 +106,26 @@ def analyze(
     site: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only packets from or to this site.")] = None,
     host: _Host = None,
     flow: _Flow = None,
+    swarm: _Swarm = None,
+    filter_: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            metavar="EXPRESSION",
+            help="Only frames that this filter of tcpdump's lets through (pcap-filter(7)).",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=0, max=256, metavar="N", help="Read so many files at once; 0: as many as processors.")
+    ] = 0,
     cluster: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="Let Dask workers read the files: tcp://host:8786, or local:N."),
     ] = None,
+    *,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from what an interrupted run into the same folder has kept.")
+    ] = False,
 ) -> None:
     """Take captures apart: summary on the terminal, and with -o a case folder.
 
@@ -112,23 +135,33 @@ def analyze(
 
         zcat old.pcap.gz | swarmtap analyze -
 
-        swarmtap analyze /captures/2026-06 -p policy.yaml --exit-code high
+        swarmtap analyze /captures/2026-06 -p policy.yaml --since '2026-06-09 20:00 Europe/Berlin' --exit-code high
     """
-    from sensor.inputs import Inputs, Options
+    from sensor import keeping
+    from sensor.inputs import Inputs
     from sensor.outfile import outfolder
+    from sensor.reading import Options
     from sensor.sources.files import find
 
     level = _level(exit_code)
     if out is not None:
         outfolder(out)
-    options = Options(
-        hashes=out is not None,
-        since_ns=_instant(since),
-        until_ns=_instant(until),
-        select=_selection(policy, flow, host, site),
-    )
+    elif resume:
+        raise OperatorError(Mistake("--resume", "needs a folder to go on in", "name the one of the first run with -o"))
     # Reading begins at once; what judges is imported meanwhile.
     names = find(paths)
+    wanted = _Wanted(flow, host, site, swarm, filter_)
+    options = Options(
+        hashes=out is not None,
+        since_ns=_instant("--since", since, names),
+        until_ns=_instant("--until", until, names),
+        select=_selection(policy, wanted, names),
+        frames=_filter(filter_),
+        asked=wanted.told(policy),
+        jobs=jobs,
+        keep=out / keeping.FOLDER if out is not None and len(names) > 1 else None,
+        resume=resume,
+    )
     progress = _head.progress if _head else _Progress()
     if _head and not cluster and (names, options) == (_head.names, _head.inputs.options):
         inputs = _head.inputs
@@ -143,10 +176,20 @@ def analyze(
         gc.freeze()
         gc.enable()
         case = pipeline.judge_all(inputs, *loaded)
+        inputs.stop()
+        progress.done()
+        code = _tell(case, out, level)
+    except KeyboardInterrupt:
+        progress.done()
+        raise typer.Exit(_interrupted(inputs, len(names), out)) from None
+    except BaseException:
+        _forget(inputs)
+        raise
     finally:
         inputs.stop()
         progress.done()
-    raise typer.Exit(_tell(case, out, level))
+    _forget(inputs)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -157,7 +200,7 @@ def demo(
 ) -> None:
     """Make the sample office (a week of traffic with known sins) and analyze it."""
     from sensor import pipeline
-    from sensor.inputs import Options
+    from sensor.reading import Options
     from sensor.samples import write_office
 
     typer.echo(f"Making a week of the sample office in {out} …", err=True)
@@ -272,7 +315,7 @@ def schedule(
     from sensor import checking
 
     _one_of("--format", form, ("text", "json", "ics"))
-    moment = _instant(at)
+    moment = _instant("--at", at, [])
     at_ns = moment if moment is not None else time.time_ns()
     if form != "text" and not explain:
         typer.echo(checking.write_schedule(policy, at_ns, days, form), nl=False)
@@ -329,11 +372,9 @@ def extract(
     from sensor.sources.files import find
 
     names = find(paths)
-    flows = frozenset(flow or ())
-    if swarm:
-        found = extracting.flows_of_swarms(names, swarm)
-        flows = flows & found if flows else found
-    made = extracting.extract(names, Selection(flows, tuple(host or ())), out, (_instant(since), _instant(until)))
+    flows = _flows(names, flow, swarm)
+    span = _instant("--since", since, names), _instant("--until", until, names)
+    made = extracting.extract(names, Selection(flows, tuple(host or ())), out, span)
     for line in made.damage:
         sys.stderr.write(f"swarmtap: {_printable(line)}\n")
     typer.echo(f"{made.packets:,} packets in {made.path}, SHA-256 {made.sha256}")
@@ -413,11 +454,12 @@ def carve(
     """
     from sensor import carve as carving
     from sensor import words
-    from sensor.inputs import Options
+    from sensor.reading import Options
     from sensor.sources.files import find
 
-    options = Options(since_ns=_instant(since), until_ns=_instant(until))
-    content = carving.carve(find(paths), swarm, out, options)
+    names = find(paths)
+    options = Options(since_ns=_instant("--since", since, names), until_ns=_instant("--until", until, names))
+    content = carving.carve(names, swarm, out, options)
     whole = sum(not piece.gaps for piece in content.pieces)
     seen = sum(piece.size_bytes - sum(end - start for start, end in piece.gaps) for piece in content.pieces)
     pieces = words.count(len(content.pieces), "piece")
@@ -532,12 +574,14 @@ def _start_early(words: list[str]) -> _HeadStart | None:
             return None
         else:
             names.append(word)
-    if not names:
+    writes = not {"-o", "--out"}.isdisjoint(words)
+    if not names or (writes and len(names) > 1):  # the latter keeps what it reads, which it must be asked to
         return None
-    from sensor.inputs import Inputs, Options
+    from sensor.inputs import Inputs
+    from sensor.reading import Options
 
     progress = _Progress()
-    options = Options(hashes=not {"-o", "--out"}.isdisjoint(words))
+    options = Options(hashes=writes)
     return _HeadStart(names, Inputs(names, options, progress).start(), progress)
 
 
@@ -641,14 +685,77 @@ def _cluster(address: str, names: list[str], options: Any, progress: Any) -> Any
     return ClusterInputs(names, options, connect(address), progress)
 
 
-def _selection(policy: Path | None, flow: list[str] | None, host: list[str] | None, site: list[str] | None) -> Any:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What was asked for of the packets."""
+
+    flow: list[str] | None = None
+    host: list[str] | None = None
+    site: list[str] | None = None
+    swarm: list[str] | None = None
+    filter: str | None = None
+
+    def told(self, policy: Path | None) -> str:
+        """Return it in words; a site is what the policy says it is."""
+        if not any((self.flow, self.host, self.site, self.swarm, self.filter)):
+            return ""
+        import hashlib
+
+        known = hashlib.sha256(policy.read_bytes()).hexdigest() if self.site and policy and policy.is_file() else ""
+        return repr((self.flow, self.host, self.site, self.swarm, self.filter, known))
+
+
+def _selection(policy: Path | None, wanted: _Wanted, names: list[str]) -> Any:
     """Return what chooses packets, or None for all of them."""
-    if not (flow or host or site):
+    if not (wanted.flow or wanted.host or wanted.site or wanted.swarm):
         return None
     from sensor.selection import Selection
     from sensor.settings import load_policy
 
-    return Selection(frozenset(flow or ()), tuple(host or ()), tuple(site or ()), load_policy(policy) if site else None)
+    flows = _flows(names, wanted.flow, wanted.swarm)
+    places = load_policy(policy) if wanted.site else None
+    return Selection(flows, tuple(wanted.host or ()), tuple(wanted.site or ()), places)
+
+
+def _flows(names: list[str], flow: list[str] | None, swarm: list[str] | None) -> frozenset[str]:
+    """Return the flows that were named, and of these only those of the contents that were named."""
+    flows = frozenset(flow or ())
+    if not swarm:
+        return flows
+    from sensor import extract
+
+    found = extract.flows_of_swarms(names, swarm)
+    if flows and not flows & found:
+        said = f"none of {', '.join(sorted(flows))} is of content {', '.join(swarm)}"
+        raise OperatorError(Mistake("--flow", said, "name one of them, or leave one out"))
+    return flows & found if flows else found
+
+
+def _filter(expression: str | None) -> Any:
+    """Return what chooses frames, or None for all of them."""
+    if expression is None:
+        return None
+    from sensor.expression import Expression
+
+    return Expression(expression)
+
+
+def _interrupted(inputs: Inputs, count: int, out: Path | None) -> int:
+    """Say what is left of an interrupted run."""
+    inputs.stop()
+    kept = inputs.keeping.kept if inputs.keeping is not None else 0
+    if kept:
+        told = f"interrupted; {kept:,} of {count:,} inputs are kept in {out}"
+        _complain(f"{told}, and the same command with --resume goes on from there")
+    else:
+        _complain("interrupted; nothing was kept" if out is not None else "interrupted")
+    return Exit.INTERRUPTED
+
+
+def _forget(inputs: Inputs) -> None:
+    """Remove what was kept for another run."""
+    if inputs.keeping is not None:
+        inputs.keeping.forget()
 
 
 def _level(name: str | None) -> int | None:
@@ -661,18 +768,27 @@ def _level(name: str | None) -> int | None:
     return LEVELS.index(name)
 
 
-def _instant(told: str | None) -> int | None:
-    """Read an ISO 8601 time; without an offset it is UTC."""
+def _instant(option: str, told: str | None, names: list[str]) -> int | None:
+    """Read a time: absolute, before now, or after the first packet of the inputs."""
     if told is None:
         return None
-    try:
-        moment = datetime.fromisoformat(told)
-    except ValueError:
-        right = "write it as 2026-06-09, 2026-06-09T20:00 or 2026-06-09T20:00:00+02:00"
-        raise OperatorError(Mistake("command line", f'"{told}" is not a time', right)) from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    whole = moment.replace(microsecond=0)
-    return int(whole.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
+    from sensor import instants
+
+    return instants.read(option, told, lambda: _first_packet(option, told, names))
+
+
+def _first_packet(option: str, told: str, names: list[str]) -> int:
+    from sensor.reading import look
+
+    if "-" in names:
+        raise OperatorError(Mistake(option, f'"{told}" needs inputs that can be read twice', "give files, or a date"))
+    found = []
+    for name in names:
+        try:
+            found.append(look(name).first_ns)
+        except OperatorError:
+            continue  # the run names it
+    return min((first_ns for first_ns in found if first_ns), default=0)
 
 
 class _Progress:

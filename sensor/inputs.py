@@ -7,25 +7,33 @@ while flows are followed. Nothing heavy is imported here.
 from __future__ import annotations
 
 import contextlib
+import heapq
+import itertools
+import os
 import queue
+import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
-from sensor.decode import Decoder
+import numpy as np
+
 from sensor.errors import Mistake, OperatorError
-from sensor.flows import FlowOptions
-from sensor.mdns import Offers
+from sensor.jobs import Jobs
+from sensor.keeping import Keeping, KeptReading
+from sensor.mdns import Announced, Offers
 from sensor.order import Order, Ordered
-from sensor.schema import Batch, Bytes, Input, Rows
-from sensor.sources.files import Reader
-from sensor.wire import DO_PORT
+from sensor.overlaps import Overlaps
+from sensor.reading import FileReading, Look, Options, Part, Reading, look
+from sensor.schema import WEIRDS, Input
+from sensor.sources.files import sha256
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Generator
+
     import numpy.typing as npt
 
 # Portions that may wait between the reading thread and the rest: enough to bridge an import, at most some 100 MB.
@@ -35,22 +43,10 @@ _SWITCH_S: Final = 0.0002
 _PATIENCE_S: Final = 1.0
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a run is done; nothing here is policy."""
-
-    flows: FlowOptions = field(default_factory=FlowOptions)
-    reorder_ms: int = 50
-    port: int = DO_PORT
-    hashes: bool = False
-    since_ns: int | None = None
-    until_ns: int | None = None
-    mdns: bool = True
-    """Take up what hosts announce by mDNS."""
-    select: Callable[[Rows], Rows] | None = None
-    """Gives back the packets that were asked for; None: all of them."""
+_NOTHING: Final = Input(
+    name="", size_bytes=0, sha256="", format="", packets=0, bytes=0, first_packet_ns=0, last_packet_ns=0, link_types=(),
+    drops=0, damage="",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +71,21 @@ class Inputs:
 
     def __init__(self, names: Sequence[str], options: Options, progress: Progress | None = None) -> None:
         self.options = options
-        self.decoder = Decoder(options.port, _slow_lane)
         self.offers = Offers()
+        self.weird: npt.NDArray[np.int64] = np.zeros(len(WEIRDS), dtype=np.int64)
+        """What was odd and gave no packet, by kind, of the inputs that were read to their end."""
+        self.keeping: Keeping | None = None
         self._names = names
         self._progress = progress
-        self._readers: dict[int, Reader] = {}
+        self._order: list[str] = []
+        self._sizes: list[int] = []
         self._mistakes: dict[int, Mistake] = {}
+        self._found: dict[int, Input] = {}
+        self._begun: dict[int, Reading] = {}
+        self._asked: set[int] = set()
+        self._overlaps = Overlaps()
+        self._jobs = Jobs(1)
+        self._announced: list[tuple[int, int, Announced]] = []
         self._queue: queue.Queue[Portion | BaseException | None] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
         self._given_up = threading.Event()
@@ -122,9 +127,10 @@ class Inputs:
         finally:
             self.stop()
 
-    def read(self, digest: Callable[[Reader], str] = lambda _: "") -> tuple[Input, ...]:
+    def read(self) -> tuple[Input, ...]:
         """Return what was read of each input, in the order of their numbers."""
-        found = {at: reader.summary(digest(reader)) for at, reader in self._readers.items()}
+        repeated = self._overlaps.repeated
+        found = {at: replace(each, repeated=repeated.get(at, 0)) for at, each in self._found.items()}
         found |= {at: _refused(mistake) for at, mistake in self._mistakes.items()}
         return tuple(found[at] for at in sorted(found))
 
@@ -147,113 +153,187 @@ class Inputs:
 
     def _portions(self) -> Iterator[Portion]:
         order = Order(self.options.reorder_ms * 1_000_000)
-        names = self._numbered()
-        fronts = {at: first_ns for at, (first_ns, _) in enumerate(names) if at not in self._mistakes}
-        batches: dict[int, Iterator[Batch]] = {}
+        opened: dict[int, _Opened] = {}
         with contextlib.ExitStack() as stack:
+            fronts = self._numbered()
+            stack.callback(self._jobs.stop)
+            stack.callback(_close, opened)
             while fronts:
                 at = min(fronts, key=lambda index: (fronts[index], index))
-                if at not in batches:
+                if at not in opened:
                     try:
-                        self._readers[at] = stack.enter_context(self._opened(names[at][1], at))
+                        opened[at] = self._open(at)
                     except OperatorError as error:
                         self._mistakes[at] = error.mistakes[0]
                         del fronts[at]
                         continue
-                    batches[at] = self._readers[at].batches()
-                batch = next(batches[at], None)
-                if batch is None:
-                    self._readers[at].__exit__()
-                    del fronts[at], batches[at]
+                part = next(opened[at].parts, None)
+                if part is None:
+                    self._finish(at, opened.pop(at))
+                    del fronts[at]
                 else:
-                    packets, front_ns = self._decoded(batch)
-                    fronts[at] = max(fronts[at], front_ns)
-                    order.push(packets, batch.data)
-                    self._report()
+                    fronts[at] = max(fronts[at], part.front_ns)
+                    order.push(part.packets, part.data)
+                    for each in part.announced:
+                        heapq.heappush(self._announced, (each.ts_ns, at, each))
+                    self._report(opened)
+                del part
                 watermark = min(fronts.values()) if fronts else None
-                released = order.release(watermark)
-                for count, ordered in enumerate(released, 1):
-                    # Only with the last of them has everything older than the watermark been handed over.
-                    if watermark is not None and count == len(released):
-                        yield Portion(ordered, watermark - order.horizon_ns)
-                    else:
-                        yield Portion(ordered, int(ordered.packets["ts_ns"][-1]))
-        if not self._readers:
+                self._hear(None if watermark is None else watermark - order.horizon_ns)
+                yield from self._released(order, watermark)
+        if not self._found:
             raise OperatorError(*self._mistakes.values())
 
-    def _opened(self, name: str, at: int) -> Reader:
-        return Reader(name, at)
+    def _released(self, order: Order, watermark: int | None) -> Iterator[Portion]:
+        released = order.release(watermark)
+        for count, ordered in enumerate(released, 1):
+            fresh = ordered
+            if len(self._order) > 1:
+                fresh = Ordered(self._overlaps.push(ordered.packets), ordered.data)
+            if not len(fresh.packets):
+                continue
+            # Only with the last of them has everything older than the watermark been handed over.
+            if watermark is not None and count == len(released):
+                yield Portion(fresh, watermark - order.horizon_ns)
+            else:
+                yield Portion(fresh, int(ordered.packets["ts_ns"][-1]))
 
-    def _decoded(self, batch: Batch) -> tuple[Rows, int]:
-        """Return the chosen packets of a batch, and the time that it reaches."""
-        packets = self.decoder.push(batch)
-        if self.options.mdns and self.decoder.saw_mdns:
-            self.offers.push(batch)
-        return self._chosen(packets), int(batch.frames["ts_ns"].max())
+    def _numbered(self) -> dict[int, int]:
+        """Return the time of each input's first packet; numbers follow it, whatever inputs are called."""
+        names = list(self._names)
+        if self.options.keep is not None and len(names) > 1:
+            self.keeping = Keeping(self.options.keep, self.options)
+        if len(names) == 1:
+            self._order = names
+            self._sizes = [_size(names[0])]
+            return {0: 0}
+        looks = dict(zip(names, self._looks(names), strict=True))
+        good = {name: each for name, each in looks.items() if isinstance(each, Look)}
+        wrong = [each for each in looks.values() if isinstance(each, Mistake)]
+        ranked = sorted(good, key=lambda name: (good[name], name))
+        copies = self._copies(ranked, good)
+        self._order = [name for name in ranked if name not in copies]
+        self._sizes = [good[name].size_bytes for name in self._order]
+        count = len(self._order)
+        for at, (name, (original, digest)) in enumerate(copies.items(), count):
+            self._found[at] = _copy(name, good[name].size_bytes, digest, original)
+        self._mistakes = dict(enumerate(wrong, count + len(copies)))
+        self._jobs = Jobs(min(self.options.jobs or len(os.sched_getaffinity(0)), count))
+        return {at: good[name].first_ns for at, name in enumerate(self._order)}
 
-    def _numbered(self) -> list[tuple[int, str]]:
-        """Return inputs with the time of their first packets, earliest first; their numbers follow this order."""
-        if len(self._names) == 1:
-            return [(0, self._names[0])]
-        found: list[tuple[int, int, str]] = []
-        wrong: list[tuple[str, Mistake]] = []
-        for name in self._names:
-            try:
-                found.append((*first_and_last(name), name))
-            except OperatorError as error:
-                wrong.append((name, error.mistakes[0]))
-        ordered = [(first_ns, name) for first_ns, _, name in sorted(found)]
-        self._mistakes = {len(ordered) + at: mistake for at, (_, mistake) in enumerate(wrong)}
-        return ordered + [(0, name) for name, _ in wrong]
+    def _looks(self, names: list[str]) -> list[Look | Mistake]:
+        """Return what orders the inputs, or why one is none."""
+        return [_look(name) for name in names]
 
-    def _chosen(self, packets: Rows) -> Rows:
-        """Keep what `since_ns`, `until_ns` and `select` choose."""
-        since, until = self.options.since_ns, self.options.until_ns
-        if since is not None:
-            packets = packets[packets["ts_ns"] >= since]
-        if until is not None:
-            packets = packets[packets["ts_ns"] < until]
-        return packets if self.options.select is None else self.options.select(packets)
+    def _copies(self, ranked: list[str], looks: dict[str, Look]) -> dict[str, tuple[str, str]]:
+        """Return the inputs that are an earlier one again, byte by byte: which one, and its hash."""
+        copies: dict[str, tuple[str, str]] = {}
+        for _, alike in itertools.groupby(ranked, key=lambda name: looks[name]):
+            names = list(alike)
+            if len(names) == 1 or not looks[names[0]].size_bytes:
+                continue
+            firsts: dict[str, str] = {}
+            for name, digest in zip(names, self._digests(names), strict=True):
+                if digest in firsts and digest:
+                    copies[name] = (firsts[digest], digest)
+                else:
+                    firsts[digest] = name
+        return copies
 
-    def _report(self) -> None:
+    def _digests(self, names: list[str]) -> list[str]:
+        """Return the hash of each input; empty where it cannot be had."""
+        return [_digest(name) for name in names]
+
+    def _open(self, at: int) -> _Opened:
+        """Open an input, and begin to read those that come next."""
+        for ahead in range(at, min(at + self._ahead(), len(self._order) - 1) + 1):
+            self._begin(ahead)
+        reading = self._begun.pop(at)
+        name = self._order[at]
+        manager = cast("contextlib.AbstractContextManager[Reading]", reading)
+        manager.__enter__()
+        if self.keeping is not None and not isinstance(reading, KeptReading):
+            return _Opened(reading, self.keeping.keep(name, reading))
+        return _Opened(reading, reading.parts())
+
+    def _ahead(self) -> int:
+        """Return how many of the next inputs are begun."""
+        return self._jobs.count if self._jobs.count > 1 else 0
+
+    def _begin(self, at: int) -> None:
+        if at in self._asked:
+            return
+        self._asked.add(at)
+        kept = self.keeping.find(self._order[at], at) if self.keeping is not None else None
+        self._begun[at] = kept if kept is not None else self._reading(at)
+
+    def _reading(self, at: int) -> Reading:
+        """Return what reads an input that was not kept."""
+        reading = FileReading(self._order[at], at, self.options)
+        return self._jobs.start(reading) if self._jobs.count > 1 else reading
+
+    def _finish(self, at: int, opened: _Opened) -> None:
+        self._found[at] = opened.reading.summary()
+        self.weird += opened.reading.weird
+        opened.close()
+
+    def _hear(self, until_ns: int | None) -> None:
+        """Take up what was announced before a time (None: everything), in its order, however files were cut."""
+        while self._announced and (until_ns is None or self._announced[0][0] < until_ns):
+            _, _, each = heapq.heappop(self._announced)
+            self.offers.hear(each.message, each.source, each.ts_ns)
+
+    def _report(self, opened: dict[int, _Opened]) -> None:
         if self._progress is not None:
-            facts = [reader.facts for reader in self._readers.values()]
-            self._progress(sum(each.position for each in facts), sum(each.size_bytes for each in facts))
+            done = sum(self._sizes[at] for at in self._found if at < len(self._sizes))
+            done += sum(each.reading.done_bytes for each in opened.values())
+            self._progress(done, max(done, sum(self._sizes)))
 
 
-def _slow_lane(frames: Rows, data: Bytes, port: int) -> tuple[Rows, npt.NDArray[np.int64]]:
-    from sensor.dissect import slow_lane  # dpkt, which most captures never need
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An input that is being merged."""
 
-    return slow_lane(frames, data, port)
+    reading: Reading
+    parts: Iterator[Part]
+
+    def close(self) -> None:
+        cast("Generator[Part]", self.parts).close()
+        cast("contextlib.AbstractContextManager[Reading]", self.reading).__exit__(None, None, None)
 
 
-def first_and_last(name: str) -> tuple[int, int]:
-    """Return the times of the first packet and of the first batch's last: what orders captures.
+def _close(opened: dict[int, _Opened]) -> None:
+    for each in opened.values():
+        each.close()
 
-    A pipe can be read only once: it counts as old, and is merged by what it gives.
-    """
-    if name == "-" or Path(name).is_fifo():
-        return 0, 0
-    with Reader(name, 0) as reader:
-        batch = next(reader.batches(), None)
-        if batch is None:
-            return 0, 0
-        times = batch.frames["ts_ns"]
-        return int(times.min()), int(times[-1])
+
+def _look(name: str) -> Look | Mistake:
+    try:
+        return look(name)
+    except OperatorError as error:
+        return error.mistakes[0]
+
+
+def _digest(name: str) -> str:
+    try:
+        return sha256(name)
+    except OSError:
+        return ""
+
+
+def _size(name: str) -> int:
+    try:
+        status = Path(name).stat()
+    except OSError:
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+
+def _copy(name: str, size_bytes: int, digest: str, original: str) -> Input:
+    """Return an input that was not read, because another one is the same."""
+    return replace(_NOTHING, name=name, size_bytes=size_bytes, sha256=digest, copy_of=original)
 
 
 def _refused(mistake: Mistake) -> Input:
     """Return an input of which nothing could be read."""
-    return Input(
-        name=mistake.where,
-        size_bytes=0,
-        sha256="",
-        format="",
-        packets=0,
-        bytes=0,
-        first_packet_ns=0,
-        last_packet_ns=0,
-        link_types=(),
-        drops=0,
-        damage=f"{mistake.read}; nothing of it was used",
-    )
+    return replace(_NOTHING, name=mistake.where, damage=f"{mistake.read}; nothing of it was used")

@@ -41,6 +41,16 @@ class _BadMessageError(Exception):
     """A DNS message that cannot be read; counted."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Announced:
+    """One mDNS message: when, in which frame of its input, from whom, and its bytes."""
+
+    ts_ns: int
+    number: int
+    source: str
+    message: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One resource record: its owner, type, life, and where its data lies in the message."""
@@ -95,15 +105,8 @@ class Offers:
 
     def push(self, batch: Batch) -> None:
         """Take the frames of a batch, in order of time."""
-        first = 0
-        out = Datagrams.empty(_ROOM)
-        while first < len(batch.frames):
-            count = mdns.select(batch.frames, batch.data, MDNS_PORT, first, out)
-            first = int(out["number"][0])
-            for row in out[1 : count + 1]:
-                start = int(row["at"])
-                source = _address(int(row["src_hi"]), int(row["src_lo"]))
-                self.hear(batch.data[start : start + int(row["length"])].tobytes(), source, int(row["ts_ns"]))
+        for each in announced(batch):
+            self.hear(each.message, each.source, each.ts_ns)
 
     def hear(self, message: bytes, source: str, at_ns: int) -> None:
         """Take one DNS message.
@@ -198,6 +201,26 @@ class Offers:
                 if address not in found or found[address][2] < until_ns:
                     found[address] = (name, since_ns, until_ns)
         return found
+
+
+def announced(batch: Batch) -> Iterator[Announced]:
+    """Yield the mDNS messages of a batch that may speak of the service, in its order.
+
+    Raises
+    ------
+    nothing
+    """
+    first = 0
+    out = Datagrams.empty(_ROOM)
+    while first < len(batch.frames):
+        count = mdns.select(batch.frames, batch.data, MDNS_PORT, first, out)
+        first = int(out["number"][0])
+        for row in out[1 : count + 1]:
+            start = int(row["at"])
+            message = batch.data[start : start + int(row["length"])].tobytes()
+            if _LABEL in message.lower():
+                source = _address(int(row["src_hi"]), int(row["src_lo"]))
+                yield Announced(int(row["ts_ns"]), int(row["number"]), source, message)
 
 
 def _end(host: _Host, at_ns: int) -> None:

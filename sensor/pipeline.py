@@ -16,12 +16,12 @@ from sensor.enrich import Policing
 from sensor.exemptions import Exemptions
 from sensor.following import Following, Part
 from sensor.incidents import Incidents, Traits
-from sensor.inputs import Inputs, Options, Progress
+from sensor.inputs import Inputs, Progress
+from sensor.reading import Options
 from sensor.rules.judge import Judge
 from sensor.schedule import Schedules
 from sensor.schema import WEIRDS, Case, Endings, Windows
 from sensor.sites import Sites
-from sensor.sources.files import Reader, sha256
 from sensor.spans import Spans
 from sensor.swarms import Ledger
 
@@ -177,8 +177,8 @@ def _case(inputs: Inputs, pipeline: Pipeline, steps: Sequence[Step]) -> Case:
     for step in steps:
         for rule, count in step.findings["rule"].value_counts().items():
             findings[str(rule)] += int(count)
-    read = inputs.read(_sha) if pipeline.options.hashes else inputs.read()
-    weird = pipeline.following.facts().weird + inputs.decoder.weird
+    read = inputs.read()
+    weird = pipeline.following.facts().weird + inputs.weird
     off = activity.groupby("site", observed=False)["off_window_payload_bytes"].sum()
     active = (flows["orig_payload_bytes"] > 0, flows["resp_packets"] > 0)
     peers = pd.concat([flows["orig_ip"][active[0]], flows["resp_ip"][active[1]]]).nunique()
@@ -232,7 +232,3 @@ def _in_order(frame: pd.DataFrame, column: str) -> pd.DataFrame:
 def _concat(frames: list[pd.DataFrame]) -> pd.DataFrame:
     filled = [frame for frame in frames if len(frame)]
     return pd.concat(filled, ignore_index=True) if filled else frames[-1]
-
-
-def _sha(reader: Reader) -> str:
-    return "" if reader.name == "stdin" else sha256(reader.name)

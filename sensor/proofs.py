@@ -38,6 +38,7 @@ class _Flow:
     room: int
     named: set[Place] = field(default_factory=set)
     kept: dict[Place, Found] = field(default_factory=dict)
+    seen: set[tuple[int, bytes]] = field(default_factory=set)
     is_full: bool = False
 
 
@@ -54,6 +55,7 @@ class Proofs:
     def __init__(self, case: Case, all_bytes: int = ALL_BYTES, incident_bytes: int = INCIDENT_BYTES) -> None:
         self._flows: dict[int, _Flow] = {}
         self._by_id: dict[str, list[_Flow]] = defaultdict(list)
+        self._overlaps = any(read.repeated for read in case.inputs)
         share = min(incident_bytes, all_bytes // max(len(case.incidents), 1))
         spans = _spans(case, {each.flow for incident in case.incidents for each in incident.evidence})
         for incident in case.incidents:
@@ -116,14 +118,20 @@ class Proofs:
             size = int(frame["captured_bytes"])
             if flow is None or place in flow.kept:
                 continue
+            start = int(frame["at"])
+            data = part.data[start : start + size].tobytes()
+            # Where inputs overlap, the packet lies in an earlier one too.
+            if self._overlaps and place not in flow.named and (ts_ns, data) in flow.seen:
+                continue
             if place not in flow.named:
                 flow.is_full = flow.is_full or size > flow.room
                 if flow.is_full:
                     continue
                 flow.room -= size
-            start = int(frame["at"])
+            if self._overlaps:
+                flow.seen.add((ts_ns, data))
             flow.kept[place] = Found(
-                data=part.data[start : start + size].tobytes(),
+                data=data,
                 wire_bytes=int(frame["wire_bytes"]),
                 link_type=int(frame["link_type"]),
                 ts_ns=ts_ns,

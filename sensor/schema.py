@@ -574,7 +574,11 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One capture file as it was read."""
+    """One capture file as it was read.
+
+    `copy_of` names the input that it is again, byte by byte (then it was not read); `repeated` is how many of its
+    packets on the port stand in an earlier input too, and were counted there.
+    """
 
     name: str
     size_bytes: int
@@ -587,6 +591,8 @@ class Input:
     link_types: tuple[int, ...]
     drops: int
     damage: str
+    copy_of: str = ""
+    repeated: int = 0
 
 
 @dataclass(frozen=True, slots=True)

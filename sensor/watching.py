@@ -22,11 +22,12 @@ from sensor import privileges, serve, status, webconfig, words
 from sensor.capturing import Captures
 from sensor.errors import Exit, Mistake, OperatorError
 from sensor.following import Followed
-from sensor.inputs import Inputs, Options
+from sensor.inputs import Inputs
 from sensor.notify import Notifier
 from sensor.order import Ordered
 from sensor.outlets import OutletOptions, Outlets
 from sensor.pipeline import Pipeline, Step
+from sensor.reading import Options
 from sensor.schedule import NEVER_NS
 from sensor.schema import WEIRDS
 from sensor.screen import Screen, View

@@ -11,7 +11,7 @@ from sensor.schema import LEVELS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sensor.schema import Case, Incident
+    from sensor.schema import Case, Incident, Input
 
 _NS: Final = 1_000_000_000
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
@@ -189,6 +189,25 @@ def blindness(case: Case) -> list[str]:
         *([f"{volume(gaps)} acknowledged but not seen"] if gaps else []),
         *([f"{count(damaged, 'damaged input')}"] if damaged else []),
     ]
+
+
+def repetitions(inputs: Sequence[Input]) -> list[str]:
+    """Return what stands in more than one input, in words: files that are another one again, and packets in two files.
+
+    Raises
+    ------
+    nothing
+    """
+    copies = [each for each in inputs if each.copy_of]
+    said = [f"{visible(each.name)} is {visible(each.copy_of)} again: read once" for each in copies[:3]]
+    said += [f"{count(len(copies) - 3, 'more copy', 'more copies')} of other inputs: read once"] if copies[3:] else []
+    overlapping = [each for each in inputs if each.repeated]
+    if overlapping:
+        packets = count(sum(each.repeated for each in overlapping), "packet")
+        names = listed([visible(each.name) for each in overlapping[:3]])
+        rest = f" and {len(overlapping) - 3:,} more" if overlapping[3:] else ""
+        said.append(f"Inputs overlap: {packets} of {names}{rest} stand in another input too, counted once")
+    return said
 
 
 def _at(sites: list[str]) -> str:

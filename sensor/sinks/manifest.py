@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sensor.schema import Case, Input
 
+FILE: Final = "manifest.json"
 _LIBRARIES: Final = ("numpy", "pandas", "pyarrow", "numba")
 
 
@@ -79,6 +80,8 @@ def _input(each: Input) -> dict[str, Any]:
         "link_types": list(each.link_types),
         "drops": each.drops,
         "damage": each.damage,
+        "copy_of": each.copy_of,
+        "repeated": each.repeated,
     }
 
 

@@ -210,6 +210,7 @@ class _Screen:
         damaged = [each for each in case.inputs if each.damage]
         lines += [self.text(f"{each.name}: {each.damage}", "yellow") for each in damaged[:SHOWN_INPUTS]]
         lines += [self.text(f"and {len(damaged) - SHOWN_INPUTS:,} more", "dim")] if len(damaged) > SHOWN_INPUTS else []
+        lines += [self.text(f"{each}.") for each in words.repetitions(case.inputs)]
         copies = int(case.flows["duplicate_packets"].sum())
         lines += (
             [self.text(f"{words.count(copies, 'duplicate packet')} of a double mirror, not counted.")] if copies else []

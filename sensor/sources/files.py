@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 BATCH_FRAMES: Final = 262144
 STREAM_BYTES: Final = 8 * 1024 * 1024
+_BEGINNING_BYTES: Final = 256 * 1024  # what orders inputs; some hold no packet in so little, and are read on
 
 _PCAP_VERSION: Final = 2
 _NAMED: Final = {
@@ -141,6 +142,38 @@ class Reader:
             facts.damage = Damage(facts.size_bytes, facts.packets, held.broken)
         elif pending:
             facts.damage = Damage(base, facts.packets, f"a record that is cut off ({len(pending)} bytes are left)")
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether the input is a plain file, whose bytes cost no memory of their own."""
+        return self._contents.mapped is not None
+
+    @property
+    def can_reread(self) -> bool:
+        """Whether the input is still there once it has been read."""
+        return self.name != "stdin" and self._contents.regular
+
+    def consumed(self) -> int:
+        """Return how much of the input was read so far, in bytes of the file as it lies on the disk."""
+        if not self._contents.compression or self._file is None or not self._contents.regular:
+            return self.facts.position
+        return self._file.tell()
+
+    def beginning(self) -> tuple[int, bytes]:
+        """Return the time of the earliest of the first packets (0 if there is none), and the bytes they stand in."""
+        size, begins = _BEGINNING_BYTES, b""
+        while True:
+            if self._contents.mapped is not None:
+                begins = self._contents.mapped[:size]
+            else:
+                begins += self._contents.read(size - len(begins)).tobytes()
+            walk = chains.chain(self._contents.head, self.source, BATCH_FRAMES).walk
+            frames, _, broken = walk(np.frombuffer(begins, dtype=np.uint8), 0)
+            if len(frames):
+                return int(frames["ts_ns"].min()), begins
+            if broken or len(begins) < size or size > records.MAX_BLOCK:
+                return 0, begins
+            size *= 4
 
     def at(self, offsets: list[int]) -> Iterator[Batch]:
         """Yield batches that hold the frames at some offsets: few and small ones where the format allows it."""

@@ -16,8 +16,9 @@ import numpy as np
 
 from sensor import incidents, pipeline
 from sensor.flows import FlowTable
-from sensor.inputs import Inputs, Options
+from sensor.inputs import Inputs
 from sensor.messages import MessageReader
+from sensor.reading import Options
 from sensor.rules.load import load
 from sensor.schema import VERDICTS, ActivityFrame, FlowFrame, Rows
 from sensor.settings import load_policy

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from sensor.inputs import Inputs, Options
+from sensor.inputs import Inputs
 from sensor.order import Ordered
 from sensor.pipeline import Pipeline, analyze
+from sensor.reading import Options
 from sensor.rules.load import load
 from sensor.samples import day
 from sensor.settings import load_policy

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 import typer
 
-from sensor import __version__, cli
-from sensor.errors import Exit, OperatorError
-from tests.captures import ROOT, SAMPLES
+from sensor import __version__, cli, pipeline
+from sensor.errors import Exit
+from tests.builders import pcap
+from tests.captures import ROOT, SAMPLES, records_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+    from sensor.inputs import Inputs
 
     Swarmtap = Callable[..., "Ran"]
 
@@ -177,7 +182,9 @@ def test_mistakes_of_policy_and_rules_come_together(swarmtap: Swarmtap, tmp_path
         ),
         (
             ["analyze", str(SIN), "--since", "noon"],
-            'command line: "noon" is not a time; write it as 2026-06-09, 2026-06-09T20:00 or 2026-06-09T20:00:00+02:00',
+            '--since: "noon" is not a time; '
+            "write 2026-06-09, 2026-06-09T20:00, 2026-06-09T20:00:00+02:00 or '2026-06-09 20:00 Europe/Berlin'; "
+            "-2h is before now, +1d6h after the first packet",
         ),
         (["watch"], "watch: has nothing to watch; name interfaces with -i, or captures with --replay"),
     ],
@@ -297,29 +304,124 @@ def test_an_interrupt(tmp_path: Path) -> None:
         assert process.wait(60) == 130
 
 
+def test_what_was_interrupted_goes_on(swarmtap: Swarmtap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = records_of((SAMPLES / "office-week.pcap").read_bytes())
+    for at in range(4):
+        (tmp_path / f"{at}.pcap").write_bytes(pcap(records[at * 5000 : (at + 1) * 5000], nanos=True))
+    files = [tmp_path / f"{at}.pcap" for at in range(4)]
+
+    def command(out: str, *more: str) -> Ran:
+        return swarmtap("analyze", *files, "-p", OFFICE, "-o", tmp_path / out, *more)
+
+    assert command("whole").code == 0
+    judge_all = pipeline.judge_all
+
+    def interrupted(inputs: Inputs, *_: object) -> object:
+        for _ in inputs.portions():
+            if inputs.keeping is not None and inputs.keeping.kept >= 2:
+                raise KeyboardInterrupt
+        pytest.fail("all was read before two files were")
+
+    monkeypatch.setattr(pipeline, "judge_all", interrupted)
+    ran = command("case", "--jobs", "2")
+    assert ran.code == 130
+    kept = len(list((tmp_path / "case" / ".decoded").glob("*.parts")))
+    assert 2 <= kept < 4
+    assert ran.err == (
+        f"swarmtap: interrupted; {kept} of 4 inputs are kept in {tmp_path / 'case'}, "
+        "and the same command with --resume goes on from there\n"
+    )
+    assert [path.name for path in (tmp_path / "case").iterdir()] == [".decoded"]  # it is no case yet
+
+    def resumed(inputs: Inputs, *more: Any) -> object:
+        case = judge_all(inputs, *more)
+        assert inputs.keeping is not None
+        assert inputs.keeping.kept == 4
+        return case
+
+    monkeypatch.setattr(pipeline, "judge_all", resumed)
+    assert command("case", "--resume").code == 0
+    for name in ("summary.json", "incidents.json", "flows.parquet", "activity.parquet", "report.html", "eve.json"):
+        assert (tmp_path / "case" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not (tmp_path / "case" / ".decoded").exists()
+    assert swarmtap("verify", tmp_path / "case").code == 0
+
+
+def test_resume_needs_a_folder(swarmtap: Swarmtap) -> None:
+    assert swarmtap("analyze", SIN, "--resume").mistakes == [
+        "--resume: needs a folder to go on in; name the one of the first run with -o"
+    ]
+
+
+def test_filter_and_swarm(swarmtap: Swarmtap, tmp_path: Path) -> None:
+    week = SAMPLES / "office-week.pcap"
+    assert swarmtap("analyze", week, "-p", OFFICE, "-o", tmp_path / "all").code == 0
+    every = pd.read_parquet(tmp_path / "all" / "flows.parquet")
+    swarm = every["swarm_hash"][every["swarm_hash"] != ""].iloc[0]
+    for option, value, wanted in (
+        (
+            "--filter",
+            "vlan and host 10.1.20.99",
+            (every["orig_ip"] == "10.1.20.99") | (every["resp_ip"] == "10.1.20.99"),
+        ),
+        ("--swarm", swarm[:8], every["swarm_hash"] == swarm),
+    ):
+        assert swarmtap("analyze", week, "-p", OFFICE, "-o", tmp_path / option, option, value).code == 0
+        found = pd.read_parquet(tmp_path / option / "flows.parquet")
+        assert found["community_id"].tolist() == every["community_id"][wanted].tolist()
+        assert len(found)
+    assert swarmtap("analyze", week, "--filter", "tcp prot 7680").mistakes == [
+        '--filter:5: "prot" cannot stand there (syntax error); see pcap-filter(7)'
+    ]
+    (missing,) = swarmtap("analyze", week, "--swarm", "00").mistakes
+    assert missing.startswith("--swarm: 00 is in no handshake")
+    flow = every["community_id"][every["swarm_hash"] != swarm].iloc[0]
+    (neither,) = swarmtap("analyze", week, "--swarm", swarm, "--flow", flow).mistakes
+    assert neither.startswith("--flow: none of")
+
+
+def test_times_count_from_the_first_packet(swarmtap: Swarmtap, tmp_path: Path) -> None:
+    week = SAMPLES / "office-week.pcap"
+    every = records_of(week.read_bytes())
+    assert swarmtap("analyze", week, "-o", tmp_path / "case", "--since", "+1d", "--until", "+2d").code == 0
+    told = json.loads((tmp_path / "case" / "summary.json").read_text())
+    first, day = every[0][0], 86400 * 10**9
+    flows = pd.read_parquet(tmp_path / "case" / "flows.parquet")
+    assert first + day <= flows["start_ns"].min()
+    assert flows["end_ns"].max() < first + 2 * day
+    assert 0 < told["packets_7680"] < told["packets"] == len(every)
+    assert swarmtap("analyze", "-", "--since", "+1d").mistakes[0].startswith("--since: ")
+
+
+def test_copies_and_overlaps_are_told_and_counted_once(swarmtap: Swarmtap, tmp_path: Path) -> None:
+    records = records_of((SAMPLES / "off-window.pcap").read_bytes())
+    half = len(records) // 2
+    (tmp_path / "whole.pcap").write_bytes(pcap(records, nanos=True))
+    (tmp_path / "a.pcap").write_bytes(pcap(records[: half + 50], nanos=True))
+    (tmp_path / "b.pcap").write_bytes(pcap(records[half:], nanos=True))
+    (tmp_path / "c.pcap").write_bytes((tmp_path / "a.pcap").read_bytes())
+    (tmp_path / "d.pcap.gz").write_bytes(gzip.compress((tmp_path / "b.pcap").read_bytes()))
+    assert swarmtap("analyze", tmp_path / "whole.pcap", "-p", OFFICE, "-o", tmp_path / "one").code == 0
+    files = [tmp_path / name for name in ("d.pcap.gz", "c.pcap", "b.pcap", "a.pcap")]
+    ran = swarmtap("analyze", *files, "-p", OFFICE, "-o", tmp_path / "case")
+    assert ran.code == 0
+    said = " ".join(ran.out.split())
+    assert f"{tmp_path}/c.pcap is {tmp_path}/a.pcap again: read once." in said
+    assert "stand in another input too, counted once." in said
+    for name in ("flows.parquet", "activity.parquet", "incidents.json", "swarms.parquet"):
+        assert (tmp_path / "case" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    inputs = {
+        Path(each["file"]).name: each
+        for each in json.loads((tmp_path / "case" / "manifest.json").read_text())["inputs"]
+    }
+    assert inputs["c.pcap"]["copy_of"] == str(tmp_path / "a.pcap")
+    assert inputs["c.pcap"]["sha256"] == inputs["a.pcap"]["sha256"]
+    # What overlaps is counted for the later input, and a copy in another format altogether.
+    assert inputs["a.pcap"]["repeated"] == 0
+    assert inputs["b.pcap"]["repeated"] + inputs["d.pcap.gz"]["repeated"] == 100 + (len(records) - half - 50)
+
+
 # --- its parts ---
-@pytest.mark.parametrize(
-    ("told", "ns"),
-    [
-        ("2026-06-09", 1_780_963_200_000_000_000),
-        ("2026-06-09T20:00", 1_781_035_200_000_000_000),
-        ("2026-06-09T20:00Z", 1_781_035_200_000_000_000),
-        ("2026-06-09T20:00:00+02:00", 1_781_028_000_000_000_000),
-        ("2026-06-09T20:00:00.000001", 1_781_035_200_000_001_000),
-        ("1969-12-31T23:59:59.5", -500_000_000),
-        (None, None),
-    ],
-)
-def test_times(told: str | None, ns: int | None) -> None:
-    assert cli._instant(told) == ns
-
-
-@pytest.mark.parametrize("told", ["", "now", "20:00", "2026-13-01", "2026-06-09T25:00"])
-def test_what_is_no_time(told: str) -> None:
-    with pytest.raises(OperatorError, match="is not a time"):
-        cli._instant(told)
-
-
 @pytest.mark.parametrize("terminal", [False, True])
 def test_progress(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, terminal: bool) -> None:
     now = 100.0

@@ -15,7 +15,8 @@ import pytest
 
 from sensor.cluster import connect, decode
 from sensor.errors import OperatorError
-from sensor.inputs import Inputs, Options
+from sensor.inputs import Inputs
+from sensor.reading import Options
 
 pytest.importorskip("distributed")
 
@@ -29,7 +30,7 @@ from datetime import datetime
 from pathlib import Path
 from sensor import casefolder, pipeline
 from sensor.cluster import ClusterInputs, connect
-from sensor.inputs import Options
+from sensor.reading import Options
 from sensor.rules.load import load
 from sensor.settings import load_policy
 from sensor.sources.files import find

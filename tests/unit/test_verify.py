@@ -11,7 +11,7 @@ import pytest
 
 from sensor import casefolder, pipeline
 from sensor.errors import OperatorError
-from sensor.inputs import Options
+from sensor.reading import Options
 from sensor.rules.load import load
 from sensor.settings import load_policy
 from sensor.verify import verify

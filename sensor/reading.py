@@ -1,0 +1,195 @@
+"""One input as parts: the packets of a batch that are on the port, what hosts announced in it, and the time it reaches.
+
+A part depends on nothing but its input, so parts are made in any thread and on any machine, and can be kept for later.
+Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self
+
+import numpy as np
+
+from sensor import mdns
+from sensor.decode import Decoder
+from sensor.flows import FlowOptions
+from sensor.kernels.headers import gather_payloads
+from sensor.schema import Batch
+from sensor.sources.files import Reader, sha256
+from sensor.wire import DO_PORT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import numpy.typing as npt
+
+    from sensor.schema import Bytes, Input, Rows
+
+    Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a run is done; nothing here is policy."""
+
+    flows: FlowOptions = field(default_factory=FlowOptions)
+    reorder_ms: int = 50
+    port: int = DO_PORT
+    hashes: bool = False
+    since_ns: int | None = None
+    until_ns: int | None = None
+    mdns: bool = True
+    """Take up what hosts announce by mDNS."""
+    asked: str = ""
+    """What `select` and `frames` choose, in words: equal words, equal choice."""
+    select: Callable[[Rows], Rows] | None = None
+    """Gives back the packets that were asked for; None: all of them."""
+    frames: Callable[[Batch], Rows] | None = None
+    """Gives back the frames of a batch that are decoded at all; None: all of them."""
+    jobs: int = 0
+    """How many inputs are read at once; 0: as many as there are processors. It changes no answer."""
+    keep: Path | None = None
+    """Where what was decoded is kept until the run is whole, so that another can go on from it."""
+    resume: bool = False
+    """Whether what lies there already is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What came of one batch: packets and the bytes they point into, mDNS messages, and the time that it reaches."""
+
+    packets: Rows
+    data: Bytes
+    front_ns: int
+    announced: tuple[mdns.Announced, ...] = ()
+
+    def compact(self) -> Part:
+        """Return the same with no other bytes than the packets' payloads."""
+        packets = self.packets.copy()
+        data = np.empty(int(packets["payload_captured"].sum(dtype=np.int64)), dtype=np.uint8)
+        gather_payloads(packets, self.data, 0, data)
+        return Part(packets, data, self.front_ns, self.announced)
+
+
+class Reading(Protocol):
+    """An input that gives parts, and then says what was read of it."""
+
+    @property
+    def done_bytes(self) -> int:
+        """How far it has come, in bytes of the file as it lies on the disk."""
+        ...
+
+    @property
+    def weird(self) -> Counts:
+        """What was odd and gave no packet, by kind."""
+        ...
+
+    def parts(self) -> Iterator[Part]:
+        """Yield what came of it, in its own order."""
+        ...
+
+    def summary(self) -> Input:
+        """Return what was read."""
+        ...
+
+
+class FileReading:
+    """An input that is read here: `with FileReading(name, 0, options) as reading: for part in reading.parts(): …`."""
+
+    def __init__(self, name: str, source: int, options: Options) -> None:
+        self._reader = Reader(name, source)
+        self._decoder = Decoder(options.port, _slow_lane)
+        self._options = options
+        self._sha256 = ""
+        self.done_bytes = 0
+
+    def __enter__(self) -> Self:
+        """Open the input.
+
+        Raises
+        ------
+        OperatorError
+            If it cannot be read, or is no capture.
+        """
+        self._reader.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self._reader.__exit__()
+
+    @property
+    def weird(self) -> Counts:
+        """What was odd and gave no packet, by kind."""
+        return self._decoder.weird
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether what the packets point into costs no memory of its own."""
+        return self._reader.is_mapped
+
+    def parts(self) -> Iterator[Part]:
+        """Yield the chosen packets of the input, batch by batch; when all is read, it is hashed if that was asked for.
+
+        Raises
+        ------
+        nothing
+        """
+        options = self._options
+        for batch in self._reader.batches():
+            self.done_bytes = self._reader.consumed()
+            front_ns = int(batch.frames["ts_ns"].max())
+            wanted = batch if options.frames is None else Batch(options.frames(batch), batch.data)
+            packets = self._decoder.push(wanted)
+            announced = tuple(mdns.announced(wanted)) if options.mdns and self._decoder.saw_mdns else ()
+            yield Part(_chosen(packets, options), batch.data, front_ns, announced)
+        self._sha256 = sha256(self._reader.name) if options.hashes and self._reader.can_reread else ""
+        self.done_bytes = self._reader.facts.size_bytes
+
+    def summary(self) -> Input:
+        """Return what was read of it."""
+        return self._reader.summary(self._sha256)
+
+
+def _chosen(packets: Rows, options: Options) -> Rows:
+    """Keep what `since_ns`, `until_ns` and `select` choose."""
+    if options.since_ns is not None:
+        packets = packets[packets["ts_ns"] >= options.since_ns]
+    if options.until_ns is not None:
+        packets = packets[packets["ts_ns"] < options.until_ns]
+    return packets if options.select is None else options.select(packets)
+
+
+def _slow_lane(frames: Rows, data: Bytes, port: int) -> tuple[Rows, Counts]:
+    from sensor.dissect import slow_lane  # dpkt, which most captures never need
+
+    return slow_lane(frames, data, port)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Look:
+    """What puts inputs in order whatever they are called: the first packet's time, and what the input begins with."""
+
+    first_ns: int
+    begins: str
+    size_bytes: int
+
+
+def look(name: str) -> Look:
+    """Return what orders an input.
+
+    A pipe can be read only once: it counts as old, and is merged by what it gives.
+
+    Raises
+    ------
+    OperatorError
+        If it cannot be read, or is no capture.
+    """
+    if name == "-" or Path(name).is_fifo():
+        return Look(0, "", 0)
+    with Reader(name, 0) as reader:
+        first_ns, begins = reader.beginning()
+        return Look(first_ns, hashlib.sha256(begins).hexdigest(), reader.facts.size_bytes)
