@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from multiprocessing.connection import Connection
 
-    from sensor.inputs import Options
+    from sensor.reading import Options
 
 _TICK_S, _PATIENCE_S = 0.25, 10.0
 _LOOK_MS: Final = 100

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import typer
 
-from sensor import __version__, cli, pipeline
+from sensor import __version__, cli, instants, pipeline
 from sensor.errors import Exit
 from tests.builders import pcap
 from tests.captures import ROOT, SAMPLES, records_of
@@ -182,9 +182,7 @@ def test_mistakes_of_policy_and_rules_come_together(swarmtap: Swarmtap, tmp_path
         ),
         (
             ["analyze", str(SIN), "--since", "noon"],
-            '--since: "noon" is not a time; '
-            "write 2026-06-09, 2026-06-09T20:00, 2026-06-09T20:00:00+02:00 or '2026-06-09 20:00 Europe/Berlin'; "
-            "-2h is before now, +1d6h after the first packet",
+            f'--since: "noon" is not a time; {instants._RIGHT}',
         ),
         (["watch"], "watch: has nothing to watch; name interfaces with -i, or captures with --replay"),
     ],
