@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import numpy as np
 
+from sensor import numbering
 from sensor.errors import Mistake, OperatorError
 from sensor.inputs import Inputs
-from sensor.reading import FileReading, Look, look
+from sensor.reading import FileReading
 from sensor.schema import WEIRDS
-from sensor.sources.files import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sensor.inputs import Progress
-    from sensor.reading import Options, Part, Reading
+    from sensor.reading import Look, Options, Part, Reading
     from sensor.schema import Input
 
 _AHEAD: Final = 2  # files per worker that are decoded before they are needed
@@ -123,10 +123,12 @@ class ClusterInputs(Inputs):
             cluster.close()
 
     def _looks(self, names: list[str]) -> list[Look | Mistake]:
-        return list(self._client.gather([self._client.submit(_look, name, pure=False) for name in names]))
+        return list(
+            self._client.gather([self._client.submit(numbering.look_or_mistake, name, pure=False) for name in names])
+        )
 
     def _digests(self, names: list[str]) -> list[str]:
-        return list(self._client.gather([self._client.submit(sha256, name, pure=False) for name in names]))
+        return list(self._client.gather([self._client.submit(numbering.digest, name, pure=False) for name in names]))
 
     def _reading(self, at: int) -> Reading:
         return _Remote(
@@ -135,14 +137,6 @@ class ClusterInputs(Inputs):
 
     def _ahead(self) -> int:
         return _AHEAD * max(1, len(self._client.scheduler_info(n_workers=-1)["workers"]))
-
-
-def _look(name: str) -> Look | Mistake:
-    """Return what orders a file, as `inputs` has it."""
-    try:
-        return look(name)
-    except OperatorError as error:
-        return error.mistakes[0]
 
 
 def connect(address: str) -> Any:

@@ -8,33 +8,35 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import itertools
 import os
 import queue
-import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 
-from sensor.errors import Mistake, OperatorError
+from sensor import numbering
+from sensor.errors import OperatorError
 from sensor.jobs import Jobs
 from sensor.keeping import Keeping, KeptReading
-from sensor.mdns import Announced, Offers
+from sensor.mdns import Offers
 from sensor.order import Order, Ordered
 from sensor.overlaps import Overlaps
-from sensor.reading import FileReading, Look, Options, Part, Reading, look
-from sensor.schema import WEIRDS, Input
-from sensor.sources.files import sha256
+from sensor.reading import FileReading, Options, Part
+from sensor.schema import NOTHING, WEIRDS
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     import numpy.typing as npt
+
+    from sensor.announcements import Announced
+    from sensor.errors import Mistake
+    from sensor.reading import Look, Reading
+    from sensor.schema import Input
 
 # Portions that may wait between the reading thread and the rest: enough to bridge an import, at most some 100 MB.
 _WAITING: Final = 4
@@ -43,10 +45,6 @@ _SWITCH_S: Final = 0.0002
 _PATIENCE_S: Final = 1.0
 
 Progress = Callable[[int, int], None]
-_NOTHING: Final = Input(
-    name="", size_bytes=0, sha256="", format="", packets=0, bytes=0, first_packet_ns=0, last_packet_ns=0, link_types=(),
-    drops=0, damage="",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,45 +202,24 @@ class Inputs:
         if self.options.keep is not None and len(names) > 1:
             self.keeping = Keeping(self.options.keep, self.options)
         if len(names) == 1:
-            self._order = names
-            self._sizes = [_size(names[0])]
+            self._order, self._sizes = names, [numbering.size_of(names[0])]
             return {0: 0}
-        looks = dict(zip(names, self._looks(names), strict=True))
-        good = {name: each for name, each in looks.items() if isinstance(each, Look)}
-        wrong = [each for each in looks.values() if isinstance(each, Mistake)]
-        ranked = sorted(good, key=lambda name: (good[name], name))
-        copies = self._copies(ranked, good)
-        self._order = [name for name in ranked if name not in copies]
-        self._sizes = [good[name].size_bytes for name in self._order]
+        found = numbering.number(names, self._looks, self._digests)
+        self._order = list(found.order)
+        self._sizes = [each.size_bytes for each in found.order.values()]
         count = len(self._order)
-        for at, (name, (original, digest)) in enumerate(copies.items(), count):
-            self._found[at] = _copy(name, good[name].size_bytes, digest, original)
-        self._mistakes = dict(enumerate(wrong, count + len(copies)))
+        self._found = dict(enumerate(found.copies, count))
+        self._mistakes = dict(enumerate(found.mistakes, count + len(found.copies)))
         self._jobs = Jobs(min(self.options.jobs or len(os.sched_getaffinity(0)), count))
-        return {at: good[name].first_ns for at, name in enumerate(self._order)}
+        return {at: each.first_ns for at, each in enumerate(found.order.values())}
 
     def _looks(self, names: list[str]) -> list[Look | Mistake]:
         """Return what orders the inputs, or why one is none."""
-        return [_look(name) for name in names]
-
-    def _copies(self, ranked: list[str], looks: dict[str, Look]) -> dict[str, tuple[str, str]]:
-        """Return the inputs that are an earlier one again, byte by byte: which one, and its hash."""
-        copies: dict[str, tuple[str, str]] = {}
-        for _, alike in itertools.groupby(ranked, key=lambda name: looks[name]):
-            names = list(alike)
-            if len(names) == 1 or not looks[names[0]].size_bytes:
-                continue
-            firsts: dict[str, str] = {}
-            for name, digest in zip(names, self._digests(names), strict=True):
-                if digest in firsts and digest:
-                    copies[name] = (firsts[digest], digest)
-                else:
-                    firsts[digest] = name
-        return copies
+        return [numbering.look_or_mistake(name) for name in names]
 
     def _digests(self, names: list[str]) -> list[str]:
         """Return the hash of each input; empty where it cannot be had."""
-        return [_digest(name) for name in names]
+        return [numbering.digest(name) for name in names]
 
     def _open(self, at: int) -> _Opened:
         """Open an input, and begin to read those that come next."""
@@ -307,33 +284,6 @@ def _close(opened: dict[int, _Opened]) -> None:
         each.close()
 
 
-def _look(name: str) -> Look | Mistake:
-    try:
-        return look(name)
-    except OperatorError as error:
-        return error.mistakes[0]
-
-
-def _digest(name: str) -> str:
-    try:
-        return sha256(name)
-    except OSError:
-        return ""
-
-
-def _size(name: str) -> int:
-    try:
-        status = Path(name).stat()
-    except OSError:
-        return 0
-    return status.st_size if stat.S_ISREG(status.st_mode) else 0
-
-
-def _copy(name: str, size_bytes: int, digest: str, original: str) -> Input:
-    """Return an input that was not read, because another one is the same."""
-    return replace(_NOTHING, name=name, size_bytes=size_bytes, sha256=digest, copy_of=original)
-
-
 def _refused(mistake: Mistake) -> Input:
     """Return an input of which nothing could be read."""
-    return replace(_NOTHING, name=mistake.where, damage=f"{mistake.read}; nothing of it was used")
+    return replace(NOTHING, name=mistake.where, damage=f"{mistake.read}; nothing of it was used")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 import numpy as np
 
 from sensor import __version__
-from sensor.mdns import Announced
+from sensor.announcements import Announced
 from sensor.reading import Part
 from sensor.schema import WEIRDS, Input, Packets
 

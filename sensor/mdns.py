@@ -10,21 +10,19 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sensor.kernels import mdns
-from sensor.schema import Datagrams
-from sensor.wire import DO_SERVICE, MDNS_PORT
+from sensor.announcements import announced
+from sensor.wire import DO_SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from sensor.schema import Batch
 
-_ROOM: Final = 1025
 _A, _PTR, _TXT, _AAAA, _SRV = 1, 12, 16, 28, 33  # RFC 1035, 3596, 2782
 _IN: Final = 1
 _RESPONSE: Final = 0x8000
@@ -39,16 +37,6 @@ _SWARM: Final = re.compile(rb"SH[0-9A-Fa-f]{2}=(.*)", re.DOTALL)
 
 class _BadMessageError(Exception):
     """A DNS message that cannot be read; counted."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Announced:
-    """One mDNS message: when, in which frame of its input, from whom, and its bytes."""
-
-    ts_ns: int
-    number: int
-    source: str
-    message: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,35 +191,10 @@ class Offers:
         return found
 
 
-def announced(batch: Batch) -> Iterator[Announced]:
-    """Yield the mDNS messages of a batch that may speak of the service, in its order.
-
-    Raises
-    ------
-    nothing
-    """
-    first = 0
-    out = Datagrams.empty(_ROOM)
-    while first < len(batch.frames):
-        count = mdns.select(batch.frames, batch.data, MDNS_PORT, first, out)
-        first = int(out["number"][0])
-        for row in out[1 : count + 1]:
-            start = int(row["at"])
-            message = batch.data[start : start + int(row["length"])].tobytes()
-            if _LABEL in message.lower():
-                source = _address(int(row["src_hi"]), int(row["src_lo"]))
-                yield Announced(int(row["ts_ns"]), int(row["number"]), source, message)
-
-
 def _end(host: _Host, at_ns: int) -> None:
     for offers in host.offers.values():
         if not offers[-1].ended:
             offers[-1].until_ns, offers[-1].ended = min(at_ns, offers[-1].until_ns), True
-
-
-def _address(hi: int, lo: int) -> str:
-    address = IPv6Address(hi << 64 | lo)
-    return str(address.ipv4_mapped or address)
 
 
 def _told(message: bytes, record: Record) -> str:

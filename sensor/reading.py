@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 
-from sensor import mdns
+from sensor.announcements import announced
 from sensor.decode import Decoder
 from sensor.flows import FlowOptions
 from sensor.kernels.headers import gather_payloads
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from sensor.announcements import Announced
     from sensor.schema import Bytes, Input, Rows
 
     Counts = npt.NDArray[np.int64]
@@ -64,7 +65,7 @@ class Part:
     packets: Rows
     data: Bytes
     front_ns: int
-    announced: tuple[mdns.Announced, ...] = ()
+    announced: tuple[Announced, ...] = ()
 
     def compact(self) -> Part:
         """Return the same with no other bytes than the packets' payloads."""
@@ -144,8 +145,8 @@ class FileReading:
             front_ns = int(batch.frames["ts_ns"].max())
             wanted = batch if options.frames is None else Batch(options.frames(batch), batch.data)
             packets = self._decoder.push(wanted)
-            announced = tuple(mdns.announced(wanted)) if options.mdns and self._decoder.saw_mdns else ()
-            yield Part(_chosen(packets, options), batch.data, front_ns, announced)
+            heard = tuple(announced(wanted)) if options.mdns and self._decoder.saw_mdns else ()
+            yield Part(_chosen(packets, options), batch.data, front_ns, heard)
         self._sha256 = sha256(self._reader.name) if options.hashes and self._reader.can_reread else ""
         self.done_bytes = self._reader.facts.size_bytes
 

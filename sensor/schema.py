@@ -595,6 +595,10 @@ class Input:
     repeated: int = 0
 
 
+NOTHING: Final = Input("", 0, "", "", 0, 0, 0, 0, (), 0, "")
+"""An input of which nothing was read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """All that one analysis found: what every sink reads.
