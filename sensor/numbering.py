@@ -65,8 +65,8 @@ def _copies(ranked: list[str], looks: dict[str, Look], digests: Callable[[list[s
         firsts: dict[str, str] = {}
         for name, found in zip(names, digests(names), strict=True):
             if found and found in firsts:
-                what = {"name": name, "size_bytes": seen.size_bytes, "sha256": found, "copy_of": firsts[found]}
-                copies.append(replace(NOTHING, **what))
+                first = firsts[found]
+                copies.append(replace(NOTHING, name=name, size_bytes=seen.size_bytes, sha256=found, copy_of=first))
             else:
                 firsts[found] = name
     return copies
