@@ -30,12 +30,16 @@ class Metric:
 MOST_PAIRS: Final = 1024
 """Ordered pairs of sites that have series of their own, which is every pair of up to 32 sites."""
 
+MOST_OFFENDERS: Final = 50
+"""Addresses that metrics name at most, where they are asked to name any."""
+
 LETTERS: Final = {
     "S": "sites and `unknown`",
     "R": "rules",
     "I": "interfaces",
     "K": "sinks",
     "P": f"ordered pairs of sites: S², at most {MOST_PAIRS + 1:,}",
+    "T": f"what `--offenders` asks for and `other`: at most {MOST_OFFENDERS + 1}, by default none",
 }
 LABELS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "site": ((), "site of the policy the traffic is reported for (the originator's, else the responder's), or unknown"),
@@ -56,6 +60,7 @@ LABELS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "timezone": ((), "time zone of the policy"),
     "interface": ((), "interface, or `replay`"),
     "sink": ((), "name of the sink"),
+    "taker": ((), "address that took payload, or `other`; the one label that names hosts, only if it is asked for"),
     "kind": (WEIRDS, "kind of oddity"),
     "result": (("success", "failure"), "how it ended"),
     "version": ((), "version of swarmtap"),
@@ -93,6 +98,8 @@ CATALOGUE: Final = (
            "Addresses of the site with a packet in the newest judged window; one that is both counts on both sides."),
     Metric("swarmtap_findings_total", "counter", ("site", "rule", "level"), "R S",
            "Verdicts of a rule on a subject in a window."),
+    Metric("swarmtap_offender_payload_bytes", "gauge", ("site", "taker"), "T",
+           "Off-schedule payload of the last hour by who took it, the largest; only with `--offenders`.", starts=False),
     Metric("swarmtap_incidents_open", "gauge", ("site", "level"), "5 S", "Incidents that are open or ongoing."),
     Metric("swarmtap_site_info", "gauge", ("site", "peering", "timezone"), "S",
            "Always 1; how the policy lets the site peer.", starts=False),
@@ -141,9 +148,11 @@ def manual() -> str:
         "",
         "Generated from `sensor/catalogue.py`; `GET /metrics` answers in the text format and in OpenMetrics.",
         "",
-        "No address, port, host name or content is ever a label: the number of series depends on policy and",
-        "configuration alone. Every label set that these make known exists at 0 from the start, so `increase()` sees",
-        "the first event. After a reload, counters of sites and rules that are gone stay until a restart.",
+        "No address, port, host name or content is a label by itself: the number of series depends on policy and",
+        "configuration alone. (`watch --offenders 10` names ten addresses, those that took most payload off schedule",
+        "within an hour; it is for dashboards without a SIEM beside them.) Every label set that these make known",
+        "exists at 0 from the start, so `increase()` sees the first event. After a reload, counters",
+        "of sites and rules that are gone stay until a restart.",
         "",
         f"Series: {letters}.",
         "",
@@ -185,7 +194,7 @@ def series(sites: int, rules: int, interfaces: int, sinks: int) -> int:
     nothing
     """
     pairs = sites**2 if sites**2 <= MOST_PAIRS else MOST_PAIRS + 1
-    sizes = {"S": sites, "R": rules, "I": interfaces, "K": sinks, "P": pairs}
+    sizes = {"S": sites, "R": rules, "I": interfaces, "K": sinks, "P": pairs, "T": MOST_OFFENDERS + 1}
     total = 0
     for each in CATALOGUE:
         bound = 1

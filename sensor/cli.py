@@ -236,6 +236,10 @@ def watch(
     linger: Annotated[
         float, typer.Option(metavar="SECONDS", help="Serve on for so long after the replay's end.")
     ] = 0.0,
+    offenders: Annotated[
+        int,
+        typer.Option(min=0, max=50, help="Name so many addresses in metrics: who took most off schedule in an hour."),
+    ] = 0,
     state: Annotated[
         str, typer.Option(metavar="FOLDER", help="Where incidents survive a restart; without one they do not.")
     ] = "",
@@ -285,6 +289,7 @@ def watch(
         web_config=web_config,
         speed=speed,
         linger_s=linger,
+        offenders=offenders,
         user=user,
         ring=RingOptions(blocks=ring_mib or 0, rings=rings),
         outlets=OutletOptions(state, eve, spool, syslog, webhook, webhook_secret, alertmanager),

@@ -37,13 +37,17 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How values are drawn: their unit, the colours of thresholds, names of values, and options of the panel type."""
+    """How values are drawn: their unit, the colours of thresholds, names of values, options of the panel type.
+
+    `without` is what a panel says while there is no value.
+    """
 
     unit: str = "short"
     steps: tuple[tuple[float, str], ...] = ()
     names: tuple[tuple[str, str, str], ...] = ()
     decimals: int | None = None
     most: float | None = None
+    without: str = ""
     custom: Json = field(default_factory=dict)
     options: Json = field(default_factory=dict)
     overrides: tuple[Json, ...] = ()
@@ -308,6 +312,8 @@ def _json(panel: Panel, number: int, at: Json) -> Json:
         defaults["min"] = 0
     if look.most is not None:
         defaults["max"] = look.most
+    if look.without:
+        defaults["noValue"] = look.without
     if look.decimals is not None:
         defaults["decimals"] = look.decimals
     return {

@@ -31,7 +31,7 @@ from sensor.reading import Options
 from sensor.schedule import NEVER_NS
 from sensor.schema import WEIRDS
 from sensor.screen import Screen, View
-from sensor.sinks.metrics import Capture, Delivery, Tallies, registry
+from sensor.sinks.metrics import Capture, Delivery, Pages, Tallies
 from sensor.sources.ring import RingFacts, RingOptions
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class WatchOptions:
     web_config: Path | None = None
     speed: float = 1.0
     linger_s: float = 0.0
+    offenders: int = 0
     user: str = ""
     ring: RingOptions = field(default_factory=RingOptions)
     outlets: OutletOptions = field(default_factory=OutletOptions)
@@ -439,6 +440,7 @@ def watch(load: Load, options: WatchOptions) -> int:
         outlets = Outlets(options.outlets, lambda line: said[-1](line))  # noqa: PLW0108 - the last one, when it is called
         run = Watch(load, outlets, screen, notifier, names)
         said.append(run.notice)
+        run.tallies.name_offenders(options.offenders)
         captures = _opened(stack, options, outlets, run) if options.interfaces else None
         if captures is None:
             outlets.prepare(None)
@@ -448,7 +450,7 @@ def watch(load: Load, options: WatchOptions) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, run.stop)
         signal.signal(signal.SIGHUP, run.reload)
-        answers = serve.Answers(registry(run.tallies), lambda: run.is_ready, run.status)
+        answers = serve.Answers(Pages(run.tallies), lambda: run.is_ready, run.status)
         server = stack.enter_context(serve.Server(serve.listen(options.listen), answers, guard))
         run.notice(f"serving {server.url}/metrics")
         notifier.ready("watching " + ", ".join(names))

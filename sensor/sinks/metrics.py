@@ -1,4 +1,4 @@
-"""The sensor's numbers for Prometheus: tallies fed by the pipeline, and a collector that only reads them.
+"""The sensor's numbers for Prometheus: tallies fed by the pipeline, and pages that only read them.
 
 Every label set that policy and rules make known exists at 0 from the start: `increase()` does not see a counter that
 first appears with a value. `catalogue.py` says what each metric is.
@@ -14,26 +14,27 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.registry import Collector
-from prometheus_client.samples import Exemplar
+from prometheus_client.exposition import choose_encoder
 
 from sensor import __version__
 from sensor.catalogue import CATALOGUE, LABELS, MOST_PAIRS, Metric
+from sensor.exposition import Counted, Exemplar, page
+from sensor.offenders import Offenders
 from sensor.policy import UNKNOWN_SITE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
     import pandas as pd
-    from prometheus_client.metrics_core import Metric as Family
 
     from sensor.policy import Policy
 
 _NS: Final = 1_000_000_000
 _PAIRS: Final = "swarmtap_site_pair_payload_bytes_total"
 _OTHERS: Final = ("other", "other")
+_FINDINGS: Final = "swarmtap_findings_total"
+_OPENMETRICS: Final = "application/openmetrics-text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +88,21 @@ class Tallies:
         }
         self._scheduled: set[str] = set()  # sites whose schedule has been stated, so that the first is no transition
         self._exemplars: dict[tuple[str, ...], Exemplar] = {}
+        self._offenders = Offenders(0)
         self._domains = {label: values for label, (values, _) in LABELS.items()}
         self._domains |= {"interface": tuple(interfaces), "sink": tuple(sinks)}
         self._values["swarmtap_build_info"] = {(__version__, platform.python_version()): 1}
         self.adopt(policy, rules)
+
+    def name_offenders(self, most: int) -> None:
+        """Name, from now on, the addresses that take most payload off schedule: so many of them, or none.
+
+        Raises
+        ------
+        nothing
+        """
+        with self._lock:
+            self._offenders = Offenders(most)
 
     def adopt(self, policy: Policy, rules: Mapping[str, str]) -> None:
         """Make what a policy and its rules name exist at 0; what is already counted stays, as counters must.
@@ -133,6 +145,7 @@ class Tallies:
         with self._lock:
             self._add_activity(activity)
             self._set_active(activity)
+            self._offenders.add(activity)
             if len(flows):
                 self._add_flows(flows)
             self._add_findings(findings, activity)
@@ -223,6 +236,7 @@ class Tallies:
         """
         with self._lock:
             self._set_time("swarmtap_judged_until_timestamp_seconds", (), until_ns)
+            self._values["swarmtap_offender_payload_bytes"] = self._offenders.told(until_ns)
 
     def reloaded(self, *, success: bool, at_ns: int) -> None:
         """Count a load of policy and rules.
@@ -237,15 +251,22 @@ class Tallies:
             if success:
                 self._set_time("swarmtap_config_last_reload_success_timestamp_seconds", (), at_ns)
 
-    def families(self) -> list[Family]:
-        """Return every family as it is now, in the order of the catalogue.
+    def counted(self) -> Counted:
+        """Return everything as it is now; who counts waits for a copy, not for a page.
 
         Raises
         ------
         nothing
         """
         with self._lock:
-            return [self._family(metric) for metric in CATALOGUE]
+            return Counted(
+                {name: values.copy() for name, values in self._values.items()},
+                {
+                    name: {labels: tuple(numbers.tolist()) for labels, numbers in rows.items()}
+                    for name, rows in self._histograms.items()
+                },
+                {_FINDINGS: self._exemplars.copy()},
+            )
 
     def numbers(self) -> dict[tuple[str, tuple[str, ...]], float]:
         """Return counters and gauges as they are now, by name and label values; for who asks often.
@@ -312,10 +333,10 @@ class Tallies:
         ids = dict(zip(named["flow"], named["community_id"], strict=True))
         columns = (findings[name] for name in ("site", "rule", "level", "flows", "last_ts_ns"))
         for site, rule, level, flows, last_ns in zip(*columns, strict=True):
-            key = self._bump("swarmtap_findings_total", (site, rule, level), 1)
+            key = self._bump(_FINDINGS, (site, rule, level), 1)
             community_id = ids.get(flows[0]) if flows else None
             if community_id:
-                self._exemplars[key] = Exemplar({"community_id": community_id}, 1.0, last_ns / _NS)
+                self._exemplars[key] = Exemplar(community_id, last_ns / _NS)
 
     def _bump(self, name: str, labels: tuple[str, ...], by: float) -> tuple[str, ...]:
         values = self._values[name]
@@ -371,54 +392,26 @@ class Tallies:
     def _clear(self, name: str) -> None:
         self._values[name] = dict.fromkeys(self._values[name], 0)
 
-    def _family(self, metric: Metric) -> Family:
-        if metric.kind == "histogram":
-            histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-            edges = [*(str(edge) for edge in metric.buckets), "+Inf"]
-            for labels, counts in self._histograms[metric.name].items():
-                running = np.cumsum(counts[:-1]).tolist()
-                histogram.add_metric(labels, list(zip(edges, running, strict=True)), float(counts[-1]))
-            return histogram
-        values = self._values[metric.name].items()
-        if metric.kind == "gauge":
-            gauge = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
-            for labels, value in values:
-                gauge.add_metric(labels, value)
-            return gauge
-        counter = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
-        exemplars = self._exemplars if metric.name == "swarmtap_findings_total" else {}
-        for labels, value in values:
-            counter.add_metric(labels, value, exemplar=exemplars.get(labels))
-        return counter
 
-
-class Reader(Collector):
-    """The tallies as prometheus_client reads them; it keeps nothing between scrapes."""
+class Pages:
+    """What a scrape is answered: the tallies, and the process's own memory, CPU and descriptors."""
 
     def __init__(self, tallies: Tallies) -> None:
         self._tallies = tallies
+        self._process = CollectorRegistry(auto_describe=True)  # so that it knows its names
+        ProcessCollector(registry=self._process)
 
-    def collect(self) -> Iterable[Family]:
-        """Return every family as it is now.
+    def __call__(self, accept: str, names: Sequence[str]) -> tuple[bytes, str]:
+        """Return the page that an Accept header asks for, and its media type; only metrics that are named, if any are.
 
         Raises
         ------
         nothing
         """
-        return self._tallies.families()
-
-
-def registry(tallies: Tallies) -> CollectorRegistry:
-    """Return what a scrape reads: the tallies and the process's own memory, CPU and descriptors.
-
-    Raises
-    ------
-    nothing
-    """
-    made = CollectorRegistry(auto_describe=False)
-    made.register(Reader(tallies))
-    ProcessCollector(registry=made)
-    return made
+        encode, media_type = choose_encoder(accept)
+        told = page(self._tallies.counted(), names, openmetrics=media_type.startswith(_OPENMETRICS))
+        rest = encode(self._process.restricted_registry(names) if names else self._process)  # it ends the page, too
+        return told.encode() + rest, media_type
 
 
 def _labels(key: object) -> tuple[str, ...]:

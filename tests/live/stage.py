@@ -133,7 +133,8 @@ class Stage:
         until("the first scrape", lambda: self.query('up{job="swarmtap"} == 0'))
         self.began = time.time()
         self._start("sensor", sys.executable, "-m", "sensor", "watch", "--replay", WEEK, "-p", POLICY, "--speed",
-                    str(SPEED), "--linger", "120", "--listen", self._address(self.sensor))  # fmt: skip
+                    str(SPEED), "--linger", "120", "--offenders", "10",
+                    "--listen", self._address(self.sensor))  # fmt: skip
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -11,13 +11,12 @@ from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
 
 from sensor import __version__, serve
 from sensor.errors import OperatorError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 class Sensor:
@@ -25,9 +24,12 @@ class Sensor:
 
     def __init__(self) -> None:
         self.is_ready = False
-        self.registry = CollectorRegistry()
-        self.counter = Counter("swarmtap_pushes", "Pushes.", registry=self.registry)
-        Counter("swarmtap_other", "Others.", registry=self.registry)
+        self.asked: list[tuple[str, Sequence[str]]] = []
+        self.page = b"swarmtap_pushes_total 2.0\n"
+
+    def metrics(self, accept: str, names: Sequence[str]) -> tuple[bytes, str]:
+        self.asked.append((accept, names))
+        return self.page, "text/plain; version=0.0.4; charset=utf-8"
 
     def ready(self) -> bool:
         return self.is_ready
@@ -43,7 +45,7 @@ def sensor() -> Sensor:
 
 @pytest.fixture
 def server(sensor: Sensor) -> Iterator[serve.Server]:
-    answers = serve.Answers(sensor.registry, sensor.ready, sensor.status)
+    answers = serve.Answers(sensor.metrics, sensor.ready, sensor.status)
     with serve.Server(serve.Listen(port=0), answers) as running:
         yield running
 
@@ -59,33 +61,21 @@ def get(server: serve.Server, path: str, method: str = "GET", **headers: str) ->
         connection.close()
 
 
-def test_metrics_in_text_and_openmetrics(server: serve.Server, sensor: Sensor) -> None:
-    sensor.counter.inc(2)
-    status, headers, page = get(server, "/metrics")
+def test_metrics_as_they_are_asked_for(server: serve.Server, sensor: Sensor) -> None:
+    status, headers, page = get(server, "/metrics?name[]=a&name[]=b", Accept="application/openmetrics-text")
     assert (status, headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
-    assert b"\nswarmtap_pushes_total 2.0\n" in page
-    status, headers, page = get(server, "/metrics", Accept="application/openmetrics-text;version=1.0.0,*/*;q=0.1")
-    assert headers["content-type"].startswith("application/openmetrics-text; version=1.0.0; charset=utf-8")
-    assert page.endswith(b"# EOF\n")
+    assert page == sensor.page
+    assert sensor.asked == [("application/openmetrics-text", ["a", "b"])]
 
 
-def test_metrics_by_name_and_compressed(server: serve.Server) -> None:
-    _, _, page = get(server, "/metrics?name[]=swarmtap_other_total")
-    assert b"swarmtap_other_total 0.0" in page
-    assert b"swarmtap_pushes" not in page
-    _, headers, small = get(server, "/metrics", Accept_Encoding="gzip")
-    assert "content-encoding" not in headers
-    assert b"swarmtap_pushes_total" in small
-
-
-def test_long_page_is_compressed_for_who_asks(sensor: Sensor) -> None:
-    many = Counter("swarmtap_many", "Many.", ["site"], registry=sensor.registry)
-    for at in range(200):
-        many.labels(f"site{at}").inc()
-    with serve.Server(serve.Listen(port=0), serve.Answers(sensor.registry, sensor.ready, sensor.status)) as server:
-        _, headers, page = get(server, "/metrics", Accept_Encoding="gzip")
+def test_long_page_is_compressed_for_who_asks(server: serve.Server, sensor: Sensor) -> None:
+    _, headers, page = get(server, "/metrics", Accept_Encoding="gzip")
+    assert ("content-encoding" in headers, page) == (False, sensor.page)
+    sensor.page *= 200
+    _, headers, page = get(server, "/metrics", Accept_Encoding="gzip")
     assert headers["content-encoding"] == "gzip"
-    assert b'swarmtap_many_total{site="site199"} 1.0' in gzip.decompress(page)
+    assert gzip.decompress(page) == sensor.page
+    assert get(server, "/metrics")[2] == sensor.page
 
 
 def test_ready_only_when_it_is(server: serve.Server, sensor: Sensor) -> None:
@@ -114,7 +104,7 @@ def test_nothing_can_be_changed_or_found_elsewhere(server: serve.Server) -> None
 
 def test_silent_peers_neither_block_nor_stay(sensor: Sensor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "_FIRST_REQUEST_S", 0.3)
-    with serve.Server(serve.Listen(port=0), serve.Answers(sensor.registry, sensor.ready, sensor.status)) as server:
+    with serve.Server(serve.Listen(port=0), serve.Answers(sensor.metrics, sensor.ready, sensor.status)) as server:
         port = int(server.url.rpartition(":")[2])
         silent = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(20)]
         try:
@@ -126,8 +116,50 @@ def test_silent_peers_neither_block_nor_stay(sensor: Sensor, monkeypatch: pytest
                 each.close()
 
 
+def healthy(peer: socket.socket) -> bool:
+    peer.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+    told = b""
+    while not told.endswith(b"healthy.\n"):
+        told += peer.recv(1 << 16)
+    return told.startswith(b"HTTP/1.1 200")
+
+
+def slowly(peer: socket.socket) -> int:
+    """Read a byte, much later what has come by then, and return how much that was."""
+    got = len(peer.recv(1))
+    time.sleep(3)
+    while more := len(peer.recv(1 << 20)):
+        got += more
+    return got
+
+
+def test_who_reads_slowly_or_asks_by_halves_is_shown_out(sensor: Sensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "_EXCHANGE_S", 1.0)
+    sensor.page *= 400_000  # more than both ends' buffers hold
+    with serve.Server(serve.Listen(port=0), serve.Answers(sensor.metrics, sensor.ready, sensor.status)) as server:
+        port = int(server.url.rpartition(":")[2])
+        reader, asker, rester = (socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(3))
+        reader.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        for each in (asker, rester):
+            assert healthy(each)
+        asker.sendall(b"GET /")
+        assert asker.recv(1) == b""
+        assert slowly(reader) < len(sensor.page)
+        assert healthy(rester)  # who only rests between scrapes stays
+        for each in (reader, asker, rester):
+            each.close()
+
+
+def test_a_crowd_of_silent_peers_does_not_keep_a_scrape_out(server: serve.Server) -> None:
+    port = int(server.url.rpartition(":")[2])
+    crowd = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(serve._CONNECTIONS + 30)]
+    assert get(server, "/metrics")[0] == 200
+    for each in crowd:
+        each.close()
+
+
 def test_stops_at_once_and_frees_its_port(sensor: Sensor) -> None:
-    answers = serve.Answers(sensor.registry, sensor.ready, sensor.status)
+    answers = serve.Answers(sensor.metrics, sensor.ready, sensor.status)
     with serve.Server(serve.Listen(port=0), answers) as server:
         where = serve.listen(server.url.removeprefix("http://"))
         assert get(server, "/-/healthy")[0] == 200
@@ -140,7 +172,7 @@ def test_stops_at_once_and_frees_its_port(sensor: Sensor) -> None:
 
 def test_taken_port_is_one_sentence(server: serve.Server, sensor: Sensor) -> None:
     where = serve.listen(server.url.removeprefix("http://"))
-    second = serve.Server(where, serve.Answers(sensor.registry, sensor.ready, sensor.status))
+    second = serve.Server(where, serve.Answers(sensor.metrics, sensor.ready, sensor.status))
     with pytest.raises(OperatorError) as caught:
         second.__enter__()
     assert str(caught.value) == (
@@ -150,7 +182,7 @@ def test_taken_port_is_one_sentence(server: serve.Server, sensor: Sensor) -> Non
 
 
 def test_address_of_another_machine_is_one_sentence(sensor: Sensor) -> None:
-    answers = serve.Answers(sensor.registry, sensor.ready, sensor.status)
+    answers = serve.Answers(sensor.metrics, sensor.ready, sensor.status)
     with pytest.raises(OperatorError, match=r"^listen: cannot listen on 192\.0\.2\.1 port 9768 \(Cannot assign"):
         serve.Server(serve.Listen("192.0.2.1"), answers).__enter__()
 
@@ -179,5 +211,5 @@ def test_addresses_that_cannot(text: str) -> None:
 
 
 def test_url_of_version_6() -> None:
-    answers = serve.Answers(CollectorRegistry(), lambda: True, dict)
+    answers = serve.Answers(Sensor().metrics, lambda: True, dict)
     assert serve.Server(serve.Listen("::1", 80), answers).url == "http://[::1]:80"
