@@ -22,6 +22,7 @@ from sensor import privileges, serve, status, webconfig, words
 from sensor.capturing import Captures
 from sensor.errors import Exit, Mistake, OperatorError
 from sensor.following import Followed
+from sensor.health import Health
 from sensor.inputs import Inputs
 from sensor.notify import Notifier
 from sensor.order import Ordered
@@ -32,7 +33,7 @@ from sensor.schedule import NEVER_NS
 from sensor.schema import WEIRDS
 from sensor.screen import Screen, View
 from sensor.sinks.metrics import Capture, Delivery, Pages, Tallies
-from sensor.sources.ring import RingFacts, RingOptions
+from sensor.sources.ring import RingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -125,7 +126,7 @@ class Watch:
         self._judged_ns: int | None = None
         self._told_statistics = 0.0
         self._rate = (time.monotonic(), 0, 0.0)
-        self._lost = (0, 0)
+        self._health = Health()
         self._states: tuple[SiteState, ...] = ()
         self._open: tuple[Incident, ...] = ()
         self._notices: list[str] = []
@@ -277,6 +278,9 @@ class Watch:
         self.tallies.add(step.judged.activity, step.judged.flows, step.findings)
         self.tallies.set_flow_table(entries=followed.living, capacity=self._capacity, evictions=followed.evicted)
         self.tallies.set_weird({name: int(count) for name, count in zip(WEIRDS, followed.weird, strict=True)})
+        self._health.weigh(step.judged.flows, step.until_ns)
+        steps = self._captures.clock_steps if self._captures is not None else 0
+        self.tallies.set_health(self._health.gap_ratio, self._health.one_sided_ratio, steps)
         self.tallies.set_judged(step.until_ns)
         self._judged_ns = step.until_ns
         for parcel in self._outlets.tell(step):
@@ -325,24 +329,15 @@ class Watch:
                 lag_s=max(0, now_ns - until_ns) / 1e9,
                 last_packet_ns=facts.last_packet_ns or None,
                 up=facts.is_up,
+                link_packets=facts.link_packets,
+                silent=self._health.is_silent(interface),
             )
-        self._weigh_loss(found)
+        self._health.look(found, time.monotonic())
+        if self._pipeline is not None:
+            self._pipeline.loss = self._health.loss
         notices, captures.notices = captures.notices, []
-        for line in notices:
+        for line in [*notices, *self._health.take_notices()]:
             self.notice(line)
-
-    def _weigh_loss(self, found: dict[str, RingFacts]) -> None:
-        """Let what the kernel dropped since the last window lower the confidence of what is found."""
-        received = sum(facts.received for facts in found.values())
-        drops = sum(facts.drops for facts in found.values())
-        new, lost = received - self._lost[0], drops - self._lost[1]
-        if self._pipeline is not None and new > 0:
-            self._pipeline.loss = lost / new
-        if lost > 0:
-            self.notice(
-                f"the kernel dropped {words.count(lost, 'packet')} of {new:,}: what was not seen cannot be told"
-            )
-        self._lost = (received, drops)
 
     def _read_again(self, pipeline: Pipeline) -> None:
         """Take up policy and rules as they are now; if they cannot be read, go on with what there is."""

@@ -49,6 +49,8 @@ class Capture:
     lag_s: float = 0.0
     last_packet_ns: int | None = None
     up: bool = False
+    link_packets: int = 0
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +176,12 @@ class Tallies:
         nothing
         """
         with self._lock:
-            for name in ("packets", "bytes", "kernel_drops", "ring_freezes"):
+            for name in ("packets", "bytes", "kernel_drops", "ring_freezes", "link_packets"):
                 self._values[f"swarmtap_capture_{name}_total"][interface,] = getattr(seen, name)
             self._values["swarmtap_capture_ring_utilization_ratio"][interface,] = seen.ring_utilization_ratio
             self._values["swarmtap_capture_lag_seconds"][interface,] = seen.lag_s
             self._values["swarmtap_capture_up"][interface,] = int(seen.up)
+            self._values["swarmtap_capture_silent"][interface,] = int(seen.silent)
             self._set_time("swarmtap_capture_last_packet_timestamp_seconds", (interface,), seen.last_packet_ns)
 
     def set_sink(self, sink: str, done: Delivery) -> None:
@@ -226,6 +229,18 @@ class Tallies:
             self._clear("swarmtap_incidents_open")
             for key, number in active.items():
                 self._bump("swarmtap_incidents_open", key, number)
+
+    def set_health(self, gap_ratio: float, one_sided_ratio: float, clock_steps: int) -> None:
+        """State what was missing of the flows of the last hour, and how often the clock was set since the start.
+
+        Raises
+        ------
+        nothing
+        """
+        with self._lock:
+            self._values["swarmtap_capture_gap_ratio"][()] = gap_ratio
+            self._values["swarmtap_capture_one_sided_ratio"][()] = one_sided_ratio
+            self._values["swarmtap_capture_clock_steps_total"][()] = clock_steps
 
     def set_judged(self, until_ns: int) -> None:
         """State up to when the network has been judged.

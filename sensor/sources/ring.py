@@ -82,6 +82,8 @@ class RingFacts:
     utilization: float = 0.0
     last_packet_ns: int = 0
     is_up: bool = False
+    link_packets: int = 0
+    """Frames that the interface received, whatever they were; only as the system counts them."""
 
     def __add__(self, other: RingFacts) -> RingFacts:
         """Return what two rings of one interface have seen together."""
@@ -94,6 +96,7 @@ class RingFacts:
             utilization=max(self.utilization, other.utilization),
             last_packet_ns=max(self.last_packet_ns, other.last_packet_ns),
             is_up=self.is_up and other.is_up,
+            link_packets=max(self.link_packets, other.link_packets),
         )
 
 
@@ -226,6 +229,7 @@ class Ring:
             utilization=self._full,
             last_packet_ns=int(self._cursor[blocks.LAST_NS]),
             is_up=self.is_up(),
+            link_packets=_told_number(self.interface, "statistics/rx_packets"),
         )
 
     def is_up(self) -> bool:
@@ -330,14 +334,19 @@ def shared_rings(interfaces: tuple[str, ...], options: RingOptions) -> list[list
 
 def _fitting_bytes(interface: str) -> int:
     """Return how large a ring is that holds a second of the link's rate, within what is sensible here."""
-    try:
-        mbit = int(Path(f"/sys/class/net/{interface}/speed").read_text())
-    except (OSError, ValueError):
-        mbit = 0  # many virtual links have no speed
+    mbit = _told_number(interface, "speed")  # many virtual links have none
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     most = max(_LEAST_BLOCKS << 20, min(_MOST_BYTES, memory // _MEMORY_PARTS))
     wished = (mbit if mbit > 0 else _UNKNOWN_MBIT) * 1_000_000 // 8
     return min(most, max(_LEAST_BYTES, wished))
+
+
+def _told_number(interface: str, name: str) -> int:
+    """Return a number that the system tells of an interface, 0 if it does not."""
+    try:
+        return int(Path(f"/sys/class/net/{interface}/{name}").read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def _index(interface: str) -> int:

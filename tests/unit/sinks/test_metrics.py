@@ -278,7 +278,8 @@ def test_schedule_is_stated_and_its_changes_counted(tallies: Tallies) -> None:
 
 def test_each_setter_moves_its_own_series_only(tallies: Tallies) -> None:
     before = values(tallies)
-    tallies.set_capture("eth0", Capture(1, 2, 3, 4, 0.5, 0.25, NOON, up=True))
+    tallies.set_capture("eth0", Capture(1, 2, 3, 4, 0.5, 0.25, NOON, up=True, link_packets=5, silent=True))
+    tallies.set_health(0.125, 0.75, 6)
     tallies.set_sink("eve", Delivery(5, 6, 7, 8))
     tallies.set_flow_table(entries=9, capacity=10, evictions=11)
     tallies.set_weird({WEIRDS[0]: 12})
@@ -295,6 +296,11 @@ def test_each_setter_moves_its_own_series_only(tallies: Tallies) -> None:
         'swarmtap_capture_lag_seconds{interface="eth0"}': 0.25,
         'swarmtap_capture_last_packet_timestamp_seconds{interface="eth0"}': 1773144000,
         'swarmtap_capture_up{interface="eth0"}': 1,
+        'swarmtap_capture_link_packets_total{interface="eth0"}': 5,
+        'swarmtap_capture_silent{interface="eth0"}': 1,
+        "swarmtap_capture_gap_ratio": 0.125,
+        "swarmtap_capture_one_sided_ratio": 0.75,
+        "swarmtap_capture_clock_steps_total": 6,
         'swarmtap_sink_deliveries_total{sink="eve"}': 5,
         'swarmtap_sink_failures_total{sink="eve"}': 6,
         'swarmtap_sink_drops_total{sink="eve"}': 7,
