@@ -6,50 +6,30 @@ when every privilege is gone; they hand over rows, not packets, and end with who
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import queue
 import signal
 import threading
 import time
-import traceback
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Pipe
-from typing import TYPE_CHECKING, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Self
 
-from sensor.following import Followed, Following, Part
+from sensor.following import Followed, Part
 from sensor.live import Live
+from sensor.share import Told, be
 from sensor.sources.ring import RingFacts, RingOptions, shared_rings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from multiprocessing.connection import Connection
 
     from sensor.reading import Options
+    from sensor.tape import TapeOptions
 
 _TICK_S, _PATIENCE_S = 0.25, 10.0
-_LOOK_MS: Final = 100
 _WAITING, _PORTION = 64, 200_000
-_PR_SET_PDEATHSIG: Final = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What a capturing process hands over a few times a second."""
-
-    part: Part
-    until_ns: int
-    """Event time that its rings have passed; the part has all of the windows that ended by then."""
-    now_ns: int
-    at_ns: int
-    """Event time and monotonic time at which it was told."""
-    facts: dict[str, RingFacts]
-    followed: Followed
-    notices: tuple[str, ...] = ()
-    clock_steps: int = 0
-    is_last: bool = False
 
 
 @dataclass(slots=True)
@@ -78,11 +58,13 @@ class Captures:
     Entering opens the rings, for which it takes privileges; `start` needs none, and must come before any thread.
     """
 
-    def __init__(self, interfaces: tuple[str, ...], ring: RingOptions, options: Options) -> None:
+    def __init__(
+        self, interfaces: tuple[str, ...], ring: RingOptions, options: Options, tape: TapeOptions | None = None
+    ) -> None:
         self.interfaces = interfaces
         self.notices: list[str] = []
         horizon_ns = options.reorder_ms * 1_000_000
-        self._options = options
+        self._options, self._tape = options, tape
         self._lives = [Live(rings, ring.port, horizon_ns) for rings in shared_rings(interfaces, ring)]
         self._rings = ExitStack()
         self._shares: list[_Share] = []
@@ -125,7 +107,7 @@ class Captures:
             ours, theirs = Pipe()
             pid = os.fork()
             if pid == 0:
-                _be(self._lives, number, self._options, theirs)
+                be(self._lives, number, (self._options, self._tape), theirs)
             theirs.close()
             self._shares.append(_Share(pid, ours))
             live.notices.clear()
@@ -239,61 +221,3 @@ class Captures:
                 self._came.put((number, told := pipe.recv()))
         if told is None or not told.is_last:
             self._came.put((number, None))
-
-
-def _be(lives: Sequence[Live], number: int, options: Options, pipe: Connection) -> NoReturn:
-    """Be one of the processes, and nothing else: what is to be done at the end is not ours to do."""
-    try:
-        _capture(lives, number, options, pipe)
-    except BrokenPipeError:
-        os._exit(1)  # nobody is there to hear it
-    except BaseException:  # noqa: BLE001 - the process ends here
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
-
-
-def _capture(lives: Sequence[Live], number: int, options: Options, pipe: Connection) -> None:
-    """Be one of the processes: capture and follow until told to end, or until whoever began us has ended."""
-    for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(signal_number, signal.SIG_IGN)
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        return
-    for other in (live for at, live in enumerate(lives) if at != number):
-        other.__exit__()
-    live, following = lives[number], Following(options.flows, number)
-    live.notices.clear()
-    ticked, edge_ns = 0.0, 0
-    window_ns = options.flows.window_s * 1_000_000_000
-    while not pipe.poll():
-        parts, until_ns = live.look(_LOOK_MS)
-        for part in parts:
-            following.push(part)
-        now = time.monotonic()
-        if now - ticked >= _TICK_S or following.is_due:
-            ticked = now
-            until_edge_ns = until_ns // window_ns * window_ns
-            taken = following.take(until_edge_ns) if until_edge_ns > edge_ns or following.is_due else Part()
-            edge_ns = max(edge_ns, until_edge_ns)
-            pipe.send(_telling(live, following, taken, until_ns))
-    for part in live.rest():
-        following.push(part)
-    pipe.send(_telling(live, following, following.take(None), live.clock.now_ns(), is_last=True))
-
-
-def _telling(live: Live, following: Following, part: Part, until_ns: int, *, is_last: bool = False) -> Told:
-    facts, notices = live.facts(), tuple(live.notices)
-    live.notices.clear()
-    return Told(
-        part=part,
-        until_ns=until_ns,
-        now_ns=live.clock.now_ns(),
-        at_ns=time.monotonic_ns(),
-        facts=facts,
-        followed=following.facts(),
-        notices=notices,
-        clock_steps=live.clock.steps,
-        is_last=is_last,
-    )

@@ -253,6 +253,15 @@ def watch(
     ] = "",
     alertmanager: Annotated[str, typer.Option(metavar="URL", help="Push incidents to that Alertmanager.")] = "",
     spool: Annotated[str, typer.Option(metavar="FOLDER", help="Spool activity and flows there as Parquet files.")] = "",
+    evidence: Annotated[
+        str, typer.Option(metavar="FOLDER", help="Keep the newest frames there, and cut each incident's out of them.")
+    ] = "",
+    evidence_mib: Annotated[
+        int, typer.Option(min=16, max=1 << 20, help="How much of the newest frames is kept, in MiB.")
+    ] = 256,
+    evidence_bytes: Annotated[
+        int, typer.Option(min=64, max=262_144, help="After how many bytes each kept frame is cut.")
+    ] = 256,
     user: Annotated[str, typer.Option(metavar="NAME", help="Whom root becomes once the interface is open.")] = "",
     ring_mib: Annotated[
         int | None,
@@ -278,10 +287,12 @@ def watch(
     from sensor import watching
     from sensor.outlets import OutletOptions
     from sensor.sources.ring import RingOptions
+    from sensor.tape import TapeOptions
 
     if bool(interface) == bool(replay):
         read = "has nothing to watch" if not interface else "cannot watch interfaces and captures at once"
         raise OperatorError(Mistake("watch", read, "name interfaces with -i, or captures with --replay"))
+    tape = TapeOptions(evidence, evidence_mib << 20, evidence_bytes) if evidence and interface else None
     options = watching.WatchOptions(
         interfaces=tuple(dict.fromkeys(interface or ())),
         captures=tuple(replay or ()),
@@ -292,7 +303,7 @@ def watch(
         offenders=offenders,
         user=user,
         ring=RingOptions(blocks=ring_mib or 0, rings=rings),
-        outlets=OutletOptions(state, eve, spool, syslog, webhook, webhook_secret, alertmanager),
+        outlets=OutletOptions(state, eve, spool, syslog, webhook, webhook_secret, alertmanager, tape),
     )
     raise typer.Exit(watching.watch(lambda: _load(policy, rules), options))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from sensor import posting
+from sensor.cutting import CUTTINGS, Cutter
 from sensor.delivery import Delivery, DeliveryOptions, Sink
 from sensor.errors import Mistake, OperatorError
 from sensor.sinks import alertmanager, eve, evefile, spool, syslog, webhook
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sensor.pipeline import Step
     from sensor.privileges import Person
     from sensor.schema import Incident
+    from sensor.tape import TapeOptions
 
 _MOST_CLOSED: Final = 1000
 _FOLDER_MODE: Final = 0o750
@@ -41,6 +43,7 @@ class OutletOptions:
     webhook: str = ""
     webhook_secret: str = ""
     alertmanager: str = ""
+    tape: TapeOptions | None = None
     delivery: DeliveryOptions = field(default_factory=DeliveryOptions)
 
 
@@ -83,7 +86,13 @@ class Outlets:
         OperatorError
             If one of them cannot be made.
         """
-        for option, told in (("--state", self._options.state), ("--spool", self._options.spool)):
+        evidence = self._options.tape.folder if self._options.tape is not None else ""
+        below = f"{evidence}/{CUTTINGS}" if evidence else ""
+        folders = (
+            ("--state", self._options.state), ("--spool", self._options.spool), ("--evidence", evidence),
+            ("--evidence", below),
+        )  # fmt: skip
+        for option, told in folders:
             if told:
                 _made_folder(option, Path(told), who)
         if self._file is not None:
@@ -208,6 +217,8 @@ class Outlets:
         if options.spool:
             self._spool = spool.Spool(Path(options.spool))
             made.append(self._spool)
+        if options.tape is not None:
+            made.append(Cutter(options.tape))
         makers: list[Callable[[], Sink | None]] = [
             lambda: syslog.Syslog(syslog.server(options.syslog)) if options.syslog else None,
             lambda: (

@@ -466,7 +466,7 @@ def _opened(stack: ExitStack, options: WatchOptions, outlets: Outlets, run: Watc
         import_module(needed)
     who = privileges.person(options.user) if os.geteuid() == 0 else None
     privileges.lift()
-    captures = stack.enter_context(Captures(options.interfaces, options.ring, run.options))
+    captures = stack.enter_context(Captures(options.interfaces, options.ring, run.options, options.outlets.tape))
     outlets.prepare(who)
     try:
         privileges.drop(who)

@@ -73,9 +73,9 @@ print("ready", flush=True)
 seen = 0
 least = {"n_meters": 1, "n_dissections": 0, "statistical_analysis": False, "idle_timeout": 1, "active_timeout": 3600}
 for flow in NFStreamer(source=sys.argv[1], bpf_filter="tcp port 7680", **least):
-    seen += flow.bidirectional_packets
     if flow.src_port == 9:
         break
+    seen += flow.bidirectional_packets
 print(seen)
 """
 

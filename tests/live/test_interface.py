@@ -78,6 +78,8 @@ def test_the_wire_gives_what_a_recording_gives(network: Network, folder: Path) -
     recorded, spool, state = folder / "recorded.pcap", folder / "spool", folder / "state"
     policy, rules = PCAPS / "office.yaml", ROOT / "rules"
     options = ("-p", str(policy), "-r", str(rules), "--state", str(state), "--spool", str(spool))
+    evidence = folder / "evidence"
+    options += ("--evidence", str(evidence))
     with network.recording(recorded), Sensor(network, folder, *options) as sensor:
         captures = [*sorted(PCAPS.glob("*.pcap")), extra]
         sent = sum(network.send(capture) for capture in captures)
@@ -97,3 +99,9 @@ def test_the_wire_gives_what_a_recording_gives(network: Network, folder: Path) -
     )
     assert [{name: each[name] for name in TOLD} for each in kept(state)] == found
     assert len(found) > 5
+    proved = {each.id: {place.community_id for place in each.evidence} for each in case.incidents if each.evidence}
+    assert {path.stem for path in (evidence / "incidents").iterdir()} == set(proved)
+    for name, flows in proved.items():
+        cut = pipeline.analyze([str(evidence / "incidents" / f"{name}.pcap")], load_policy(policy), load([rules]))
+        assert set(cut.flows["community_id"]) == flows
+        assert not any(each.damage for each in cut.inputs)
