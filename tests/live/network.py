@@ -50,6 +50,21 @@ class Network:
     def command(self, *words: str) -> list[str]:
         return ["ip", "netns", "exec", self.name, *words]
 
+    def command_of_others(self, *words: str) -> list[str]:
+        """Return a command in which everybody may reach this Python and these files, wherever they lie.
+
+        Where a folder above them is somebody's own, an empty one stands in front of it, for this command alone, and
+        what is needed is put back into its place.
+        """
+        needed = [Path(each).resolve() for each in (sys.base_prefix, sys.prefix, ROOT)]
+        shut = {next((up for up in reversed(path.parents) if not up.stat().st_mode & 0o001), None) for path in needed}
+        lines = ["set -e", "held=$(mktemp -d)"]
+        behind = [path for path in needed if any(path.is_relative_to(up) for up in shut if up is not None)]
+        lines += [f"mkdir $held/{at}; mount --bind {path} $held/{at}" for at, path in enumerate(behind)]
+        lines += [f"mount -t tmpfs -o mode=755 tmpfs {up}" for up in shut if up is not None]
+        lines += [f"mkdir -p {path}; mount --bind $held/{at} {path}" for at, path in enumerate(behind)]
+        return self.command("bash", "-c", "; ".join([*lines, f"cd {ROOT}", 'exec "$@"']), "bash", *words)
+
     def run(self, *words: str) -> str:
         return run(*self.command(*words))
 

@@ -160,3 +160,59 @@ def alertmanager(folder: Path, port: int, *prefix: str) -> Iterator[str]:
 def alerts_of(url: str) -> list[dict[str, Any]]:
     with urlopen(f"{url}/api/v2/alerts", timeout=10) as answer:  # noqa: S310 - ours
         return list(json.load(answer))
+
+
+class Rsyslog:
+    """The distribution's rsyslogd, listening with TLS; `ids` is what it wrote down."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self._folder, self._port = folder, port
+        self._running: subprocess.Popen[bytes] | None = None
+        self._file = folder / "rsyslog.txt"
+
+    def __enter__(self) -> Self:
+        folder = self._folder
+        if not (folder / "server.pem").exists():
+            self._certify()
+        (folder / "rsyslog.conf").write_text(
+            f'global(workDirectory="{folder}" DefaultNetstreamDriver="gtls"'
+            f' DefaultNetstreamDriverCAFile="{folder}/ca.pem" DefaultNetstreamDriverCertFile="{folder}/server.pem"'
+            f' DefaultNetstreamDriverKeyFile="{folder}/server.key")\n'
+            'module(load="imtcp" StreamDriver.Name="gtls" StreamDriver.Mode="1" StreamDriver.AuthMode="anon")\n'
+            f'input(type="imtcp" address="127.0.0.1" port="{self._port}")\n'
+            'template(name="data" type="string" string="%app-name% %structured-data%\\n")\n'
+            f'action(type="omfile" file="{self._file}" template="data" asyncWriting="off" flushOnTXEnd="on")\n'
+        )
+        words = [str(shutil.which("rsyslogd")), "-n", "-f", str(folder / "rsyslog.conf"), "-i", str(folder / "pid")]
+        with (folder / "rsyslog.log").open("ab") as log:
+            self._running = subprocess.Popen(words, stdout=log, stderr=log)
+        await_true(self._listens)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._running is not None:
+            self._running.terminate()
+            self._running.wait(20)
+
+    @property
+    def ids(self) -> list[str]:
+        text = self._file.read_text() if self._file.exists() else ""
+        return re.findall(r'^swarmtap \[swarmtap@32473 incident="(\w+)"', text, re.MULTILINE)
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self._port), 1.0).close()
+        except OSError:
+            return False
+        return True
+
+    def _certify(self) -> None:
+        folder = self._folder
+        make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+        for name, more in (
+            ("ca", ["-subj", "/CN=tests"]),
+            ("server", ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+                        "-CA", str(folder / "ca.pem"), "-CAkey", str(folder / "ca.key")]),
+        ):  # fmt: skip
+            out = ["-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem")]
+            subprocess.run([*make, *more, *out], check=True, capture_output=True)

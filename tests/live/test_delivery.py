@@ -22,7 +22,7 @@ from sensor.sinks.webhook import Webhook
 from sensor.store import Parcel, Store
 from tests import cases
 from tests.live.network import await_true
-from tests.live.receivers import Hook, Syslog, alertmanager, alerts_of, free_port
+from tests.live.receivers import Hook, Rsyslog, Syslog, alertmanager, alerts_of, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,6 +141,26 @@ def test_a_syslog_server_that_restarts_gets_all_in_order(tmp_path: Path) -> None
             await_true(lambda: len(syslog.messages) >= 5)
         got += [each for each, _ in syslog.ids]
     assert got == ids(0, 30)
+
+
+@pytest.mark.needs("rsyslogd", "openssl")
+def test_syslog_over_tls_to_a_server_that_restarts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    receiver = Rsyslog(tmp_path, port)
+    with delivering(tmp_path, SyslogSink(server(f"tls://localhost:{port}"))) as (delivery, said):
+        with receiver:
+            tell(delivery, parcels(0, 10))
+            await_true(lambda: any("certificate verify failed" in line for line in said))  # nobody vouches for it yet
+            assert receiver.ids == []
+            monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+            await_true(lambda: len(receiver.ids) == 10)
+        tell(delivery, parcels(10, 20))  # while it is down
+        with receiver:
+            await_true(lambda: len(receiver.ids) >= 20)
+            tell(delivery, parcels(20, 30))
+            await_true(lambda: len(receiver.ids) >= 30)
+            assert delivery.counts()["syslog"].drops == 0
+    assert receiver.ids == ids(0, 30)
 
 
 @pytest.mark.needs("prometheus-alertmanager")

@@ -10,7 +10,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -143,13 +142,10 @@ def test_nothing_is_left_that_it_does_not_need(network: Network, folder: Path) -
             assert (facts["NoNewPrivs"], facts["Seccomp"]) == ("1", "2")
 
 
-@pytest.mark.skipif(
-    not os.path.realpath(sys.executable).startswith(("/usr", "/opt")), reason="others cannot run this Python"
-)
 def test_a_capability_alone_is_enough_and_goes_too(network: Network, folder: Path) -> None:
     prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all,+net_raw"]
     prefix += ["--ambient-caps=-all,+net_raw", "--bounding-set=-all,+net_raw"]
-    command = network.command(*prefix, *SWARMTAP, "watch", "-i", "vb", "--listen", ":0", *options(folder))
+    command = network.command_of_others(*prefix, *SWARMTAP, "watch", "-i", "vb", "--listen", ":0", *options(folder))
     # Where kernels are compiled just in time, somebody without a home needs a place for them.
     environment = os.environ | {"NUMBA_CACHE_DIR": str(folder / "numba")}
     (folder / "numba").mkdir(mode=0o777)
@@ -159,14 +155,17 @@ def test_a_capability_alone_is_enough_and_goes_too(network: Network, folder: Pat
         ending(running),
     ):
         assert running.stderr is not None
-        said = [running.stderr.readline(), running.stderr.readline()]
+        said = [running.stderr.readline()]
+        while "serving" not in said[-1]:
+            assert said[-1], said
+            said.append(running.stderr.readline())
         for thread in Path(f"/proc/{running.pid}/task").iterdir():
             facts = dict(re.findall(r"^(\w+):[ \t]*(.*)$", (thread / "status").read_text(), re.MULTILINE))
             assert [int(facts[kind], 16) for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [0] * 4, facts["Name"]
             assert facts["NoNewPrivs"] == "1"
         running.terminate()
         assert running.wait(30) == 0
-    assert said[0] == "swarmtap: watching vb as the user it was started by, without privileges\n"
+    assert "swarmtap: watching vb as the user it was started by, without privileges\n" in said
 
 
 def test_reload_takes_a_good_policy_refuses_a_bad_one_and_keeps_all_state(network: Network, folder: Path) -> None:
