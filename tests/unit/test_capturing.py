@@ -11,7 +11,7 @@ import pytest
 
 from sensor.capturing import Captures
 from sensor.errors import OperatorError
-from sensor.inputs import Options
+from sensor.reading import Options
 from sensor.sources.ring import RingOptions
 
 if TYPE_CHECKING:
