@@ -31,10 +31,12 @@ class Network:
     near, far = "va", "vb"
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.name = f"{name}-{os.getpid()}"  # another run of the tests may be going on beside this one
 
     def __enter__(self) -> Self:
-        subprocess.run(["ip", "netns", "del", self.name], capture_output=True, check=False)  # of a run that was killed
+        for left in Path("/run/netns").glob(f"{self.name.rpartition('-')[0]}-*"):
+            if not Path(f"/proc/{left.name.rpartition('-')[2]}").exists():  # of a run that was killed
+                subprocess.run(["ip", "netns", "del", left.name], capture_output=True, check=False)
         run("ip", "netns", "add", self.name)
         pair = ["type", "veth", "peer", "name", self.far, "mtu", "65535"]
         self.run("ip", "link", "add", self.near, "mtu", "65535", *pair)
@@ -117,7 +119,7 @@ class Sensor:
     def __enter__(self) -> Self:
         with self._files[0].open("ab") as out, self._files[1].open("ab") as err:
             self._running = subprocess.Popen(self._command, stdout=out, stderr=err, cwd=ROOT)
-        self.await_("serving", 1 + self.err.count("serving"))
+        self.await_("serving", 1 + self.err.count("serving"), 90)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import struct
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,28 @@ def odd_frames() -> list[bytes]:
     return frames
 
 
+def wrapped(capture: Path, out: Path) -> Path:
+    """Write a sample (classic pcap, Ethernet) with a tag, two tags and in VXLAN, one after the other."""
+    read = capture.read_bytes()
+    order = "<" if read[:4] in (b"\xd4\xc3\xb2\xa1", b"\x4d\x3c\xb2\xa1") else ">"
+    at, frames = 24, list[bytes]()
+    while at < len(read):
+        _, _, size, _ = struct.unpack_from(f"{order}IIII", read, at)
+        frames.append(read[at + 16 : at + 16 + size])
+        at += 16 + size
+
+    def tagged(frame: bytes, tags: bytes) -> bytes:
+        return frame[:12] + tags + frame[12:]
+
+    made = [tagged(frame, vlan(301)) for frame in frames]
+    made += [tagged(frame, vlan(302, tpid=0x88A8) + vlan(303)) for frame in frames]
+    for frame in frames:
+        datagram = struct.pack(">HHHH", 49152, 4789, 16 + len(frame), 0) + b"\x08\0\0\0\0\0\x07\0" + frame
+        made.append(ethernet(ipv4("192.0.2.1", "192.0.2.2", datagram, proto=17, fix=False)))
+    out.write_bytes(pcap(made))
+    return out
+
+
 def test_the_wire_gives_what_a_recording_gives(network: Network, folder: Path) -> None:
     extra = folder / "odd.pcap"
     extra.write_bytes(pcap(odd_frames()))
@@ -81,7 +104,9 @@ def test_the_wire_gives_what_a_recording_gives(network: Network, folder: Path) -
     evidence = folder / "evidence"
     options += ("--evidence", str(evidence))
     with network.recording(recorded), Sensor(network, folder, *options) as sensor:
-        captures = [*sorted(PCAPS.glob("*.pcap")), extra]
+        plain = sorted(PCAPS.glob("*.pcap"))
+        small = [each for each in plain if each.stat().st_size < 300_000]
+        captures = [*plain, extra, *(wrapped(each, folder / f"wrapped-{each.name}") for each in small)]
         sent = sum(network.send(capture) for capture in captures)
         ours = sent - 4  # the frames to port 443
         seen = sensor.await_metric('swarmtap_capture_packets_total{interface="vb"}', ours)
@@ -93,7 +118,7 @@ def test_the_wire_gives_what_a_recording_gives(network: Network, folder: Path) -
     expected = in_order(case.flows[FlowFrame.names()])
     pd.testing.assert_frame_equal(flows_of(spool), expected, check_dtype=False)
     assert len(expected) > 500
-    assert {0, 1, 7, 4, 10, 90} <= set(expected["vlan"])
+    assert {0, 1, 7, 4, 10, 90, 301, 302} <= set(expected["vlan"])
     found = sorted(
         ({name: getattr(each, name) for name in TOLD} for each in case.incidents), key=lambda each: str(each["id"])
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 
@@ -60,7 +62,10 @@ def test_a_second_run_goes_on_with_what_is_open(tmp_path: Path) -> None:
     assert not Run(tmp_path).replay("disabled-transfer")  # the same packets open nothing that is not open
 
 
-def test_a_reload_with_the_same_policy_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["disabled-attempt", "over-limit"])
+def test_a_reload_with_the_same_policy_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setattr("sensor.watching._TICK_S", 0.0)  # after every window
     quiet, reloaded = Run(tmp_path / "a"), Run(tmp_path / "b")
     (tmp_path / "a").mkdir()
@@ -75,8 +80,22 @@ def test_a_reload_with_the_same_policy_changes_nothing(tmp_path: Path, monkeypat
         ticked(now_ns)
 
     reloaded.watch._tick = reload_at_some_ticks  # type: ignore[method-assign]
-    assert quiet.replay("disabled-attempt") == reloaded.replay("disabled-attempt") != []
+    assert quiet.replay(name) == reloaded.replay(name) != []
     assert reloaded.err.getvalue().count("reloaded: 4 sites") >= 2
+    # Incidents with all their sums, what was told, and every flow: the same case.
+    assert kept(tmp_path / "a") == kept(tmp_path / "b") != []
+    alerts, flows = (told(tmp_path / run, "alert") for run in "ab"), (told(tmp_path / run, "flow") for run in "ab")
+    assert len({json.dumps(each) for each in alerts}) == len({json.dumps(each) for each in flows}) == 1
+
+
+def kept(folder: Path) -> list[object]:
+    with closing(sqlite3.connect(folder / "state" / "incidents.sqlite")) as opened:
+        return [json.loads(record) for (record,) in opened.execute("SELECT record FROM incident ORDER BY id")]
+
+
+def told(folder: Path, kind: str) -> list[object]:
+    records = [json.loads(line) for line in (folder / "eve.json").read_text().splitlines()]
+    return [record for record in records if record["event_type"] == kind]
 
 
 def test_a_policy_that_cannot_be_read_is_refused_and_the_old_one_stays(tmp_path: Path) -> None:
