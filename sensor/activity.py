@@ -47,6 +47,8 @@ _FOREVER: Final = np.int64(2**63 - 1)
 _ALWAYS: Final = np.int64(-(2**63))
 _FAR: Final = 65_536  # addresses apart: not a step any more
 _MOST_ASKING: Final = 65_536  # originators whose last target is remembered
+_ASKING: Final = ("orig_hi", "orig_lo", "resp_hi", "resp_lo", "flow")
+_ASKING_ROW: Final = np.dtype([(name, np.int64 if name == "flow" else np.uint64) for name in _ASKING])
 _CLOSED, _DISABLED, _EXEMPT = (SCHEDULES.index(name) for name in ("closed", "disabled", "exempt"))
 _ATTEMPT, _REFUSED, _LISTENER, _ESTABLISHED, _TRANSFER = range(len(OUTCOMES))
 # What is summed from the windows of a flow into its row, and how rows of one window are joined.
@@ -99,7 +101,7 @@ class Activity:
         self._sum_flows = np.zeros(0, dtype=np.int64)
         self._places = np.zeros((0, len(_PLACES)), dtype=np.int64)
         self._clocks = Clocks()
-        self._asked: dict[tuple[int, int], tuple[int, int]] = {}
+        self._asked = np.zeros(0, dtype=_ASKING_ROW)
         self.adopt(policing)
 
     def adopt(self, policing: Policing) -> None:
@@ -258,25 +260,24 @@ class Activity:
 
     def _steps(self, rows: Rows) -> npt.NDArray[np.int64]:
         """Return how far above the address that its originator asked before each new flow's responder is, 0 if far."""
-        step = np.zeros(len(rows), dtype=np.int64)
         new = np.flatnonzero((rows["first_ts_ns"] == rows["flow_start_ns"]) & (rows["syns"] > 0))
-        asked = rows[new]
+        known = len(self._asked)
+        # What each originator asked last stands before what it asks now: flows are numbered in the order of time.
+        asked = np.concatenate([self._asked, rows[new][list(_ASKING)].astype(_ASKING_ROW)])
         order = np.lexsort((asked["flow"], asked["orig_lo"], asked["orig_hi"]))
-        asked, new = asked[order], new[order]
+        asked = asked[order]
         same = (asked["orig_lo"][1:] == asked["orig_lo"][:-1]) & (asked["orig_hi"][1:] == asked["orig_hi"][:-1])
         close = asked["resp_hi"][1:] == asked["resp_hi"][:-1]
         above = (asked["resp_lo"][1:] - asked["resp_lo"][:-1]).astype(np.int64)  # wraps to below 0 as it should
-        step[new[1:]] = np.where(same & close, above, 0)
-        begin = np.concatenate(([0], np.flatnonzero(~same) + 1)) if len(asked) else np.zeros(0, dtype=np.int64)
-        for at, last in zip(begin.tolist(), [*(begin[1:] - 1).tolist(), len(asked) - 1], strict=False):
-            who = int(asked["orig_hi"][at]), int(asked["orig_lo"][at])
-            before = self._asked.pop(who, None)
-            if before is not None and before[0] == int(asked["resp_hi"][at]):
-                step[new[at]] = max(-_FAR, min(int(asked["resp_lo"][at]) - before[1], _FAR))
-            self._asked[who] = int(asked["resp_hi"][last]), int(asked["resp_lo"][last])
-        while len(self._asked) > _MOST_ASKING:
-            del self._asked[next(iter(self._asked))]
-        return np.where((step > -_FAR) & (step < _FAR), step, 0)
+        above = np.where(same & close & (above > -_FAR) & (above < _FAR), above, 0)
+        step = np.zeros(len(rows), dtype=np.int64)
+        fresh = order[1:] >= known
+        step[new[order[1:][fresh] - known]] = above[fresh]
+        last = asked[np.append(~same, np.True_)] if len(asked) else asked
+        if len(last) > _MOST_ASKING:
+            last = last[last["flow"] >= np.partition(last["flow"], -_MOST_ASKING)[-_MOST_ASKING]]
+        self._asked = last
+        return step
 
     def _flows(self, over: Rows) -> pd.DataFrame:
         over = _sorted(over, "flow")
