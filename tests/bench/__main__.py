@@ -1,177 +1,124 @@
 """`make bench`: whole commands timed in turn against their peers and against `cat`; writes BENCHMARKS.md.
 
-    python -m tests.bench [--folder DIR] [--runs N] [--only NAME …]
+    python -m tests.bench [ROW …] [--folder DIR] [--runs N] [--keep]
 
-Inputs are made once into the folder (some GB). Every figure is the median of several whole processes, run in turn with
-the others (A B C A B C …) after a warm-up, so that a machine that drifts drifts for all.
+Without rows all are measured, in an order in which the inputs need at most 20 GB; they go when all is done, unless
+kept. Every row has its own section in BENCHMARKS.md: measuring one replaces that section, and the table of goals on top
+is made of what all sections say. So a run that was interrupted goes on with the rows that are missing.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
+import re
 import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from tests.bench import inputs
+from tests.bench import rows, timing
 
-FILTER = "tcp port 7680 or (vlan and (tcp port 7680 or (vlan and tcp port 7680)))"
-GB, MB = 10**9, 10**6
+if TYPE_CHECKING:
+    from tests.bench.rows import Row
 
+_BY_HAND: Final = "<!-- by hand -->"
+_SECTION: Final = re.compile(r"<!-- row (\w+) (\{.*\}) -->\n(.*?)(?=<!-- row |<!-- by hand -->|\Z)", re.DOTALL)
+_HEAD: Final = """# Benchmarks
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One input and what is said of it."""
+Whole processes, files in the page cache, output to nowhere, run in turn (A B C A B C …) after a warm-up; the median.
+*memory* is RssAnon at its highest: what a program holds itself, without pages of the input. *× swarmtap* is a row's
+wall time by swarmtap's: above 1, swarmtap is faster. Absolute seconds are this machine's; quote ratios.
 
-    name: str
-    title: str
-    goal: str
-
-
-WORKS = (
-    Work("small", "5 MB mixed", "swarmtap at most 1.0 s"),
-    Work("mixed1", "1 GB mixed, 2 % DO", "swarmtap at most 3 × tcpdump"),
-    Work("mixed8", "8 GB mixed, 2 % DO", "swarmtap at most 1.0 × cat, at most 0.5 × tcpdump"),
-    Work("do1", "1 GB, all DO", "swarmtap at most 3 × cat"),
-    Work("flood", "1 M SYNs, a flow each", "linear in flows"),
-    Work("zst", "1 GB mixed, zstd", "zstd -dc at least 0.9 × swarmtap"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What a command took: wall and CPU seconds (median), peak resident MB (largest)."""
-
-    wall_s: float
-    cpu_s: float
-    peak_mb: float
-
-
-def make(work: Work, folder: Path) -> Path:
-    """Make an input unless it is there."""
-    path = folder / f"{work.name}.pcap{'.zst' if work.name == 'zst' else ''}"
-    if path.exists():
-        return path
-    sys.stderr.write(f"making {path} …\n")
-    if work.name == "flood":
-        inputs.write_flood(path, 1_000_000)
-    elif work.name == "zst":
-        plain = make(next(each for each in WORKS if each.name == "mixed1"), folder)
-        subprocess.run(["zstd", "-q", "-3", plain, "-o", path], check=True)
-    else:
-        size = {"small": 5 * MB, "mixed1": GB, "mixed8": 8 * GB, "do1": GB}[work.name]
-        inputs.write(path, inputs.tile(1.0 if work.name == "do1" else 0.02, 20_000, 1), size)
-    return path
-
-
-def commands(work: Work, path: Path) -> dict[str, list[str]]:
-    """Return the commands that are compared on an input."""
-    own = {"swarmtap": [str(Path(sys.executable).parent / "swarmtap"), "analyze", str(path)]}
-    if work.name == "zst":
-        return {"zstd -dc": ["zstd", "-q", "-dc", str(path)]} | own
-    found = {"cat": ["cat", str(path)]}
-    if shutil.which("tcpdump"):
-        found["tcpdump"] = ["tcpdump", "-r", str(path), "-w", "/dev/null", FILTER]
-    return found | own
-
-
-def run(command: list[str]) -> Figures:
-    """Run a command once, its output to nowhere."""
-    began = time.perf_counter()
-    with tempfile.TemporaryFile() as errors, Path(os.devnull).open("wb") as nowhere:
-        child = subprocess.Popen(command, stdout=nowhere, stderr=errors)
-        _, status, used = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    wall = time.perf_counter() - began
-    if child.returncode not in {0, 3}:
-        message = f"{command} ended with {child.returncode}"
-        raise RuntimeError(message)
-    return Figures(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
-
-
-def compare(found: dict[str, list[str]], runs: int) -> dict[str, Figures]:
-    """Run commands in turn and return each one's figures."""
-    for command in found.values():
-        run(command)
-    taken: dict[str, list[Figures]] = {name: [] for name in found}
-    for _ in range(runs):
-        for name, command in found.items():
-            taken[name].append(run(command))
-    return {
-        name: Figures(
-            statistics.median(each.wall_s for each in all_of_it),
-            statistics.median(each.cpu_s for each in all_of_it),
-            max(each.peak_mb for each in all_of_it),
-        )
-        for name, all_of_it in taken.items()
-    }
-
-
-def table(work: Work, figures: dict[str, Figures]) -> list[str]:
-    """Return a work's figures as Markdown."""
-    ours = figures["swarmtap"].wall_s
-    lines = [
-        f"### {work.title}",
-        "",
-        f"Goal: {work.goal}.",
-        "",
-        "| command | wall s | CPU s | peak MB | swarmtap / it |",
-    ]
-    lines.append("|---|---:|---:|---:|---:|")
-    for name, each in figures.items():
-        ratio = "" if name == "swarmtap" else f"{ours / each.wall_s:.2f}"
-        lines.append(f"| {name} | {each.wall_s:.3f} | {each.cpu_s:.3f} | {each.peak_mb:.0f} | {ratio} |")
-    return [*lines, ""]
-
-
-def version(command: list[str]) -> str:
-    """Return the first line a program says of its version."""
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    return (done.stdout or done.stderr).splitlines()[0]
+Made with `make bench`; one row with `python -m tests.bench ROW`. Inputs are made by `tests/bench/inputs.py`.
+"""
 
 
 def main() -> None:
     """Measure, print, and write BENCHMARKS.md."""
+    known = [row.name for row in rows.ROWS]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(known)}")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "swarmtap-bench")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--only", nargs="*", choices=[work.name for work in WORKS])
+    parser.add_argument("--keep", action="store_true", help="leave the inputs where they are")
     parser.add_argument("--out", type=Path, default=Path("BENCHMARKS.md"))
     options = parser.parse_args()
+    if unknown := set(options.rows) - set(known):
+        parser.error(f"there is no row {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     options.folder.mkdir(parents=True, exist_ok=True)
-    lines = [
-        "# Benchmarks",
-        "",
-        (
-            "Whole processes, files in the page cache, output to nowhere; the median of "
-            f"{options.runs} runs taken in turn. The last column is swarmtap's wall time divided by the row's: "
-            "below 1, swarmtap is faster. Absolute seconds are this machine's; quote ratios."
-        ),
-        "",
-        "Made with `make bench` (inputs are made by `tests/bench/inputs.py`).",
-        "",
-        f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}, "
-        + version(["tcpdump", "--version"]) + ".",
-        "",
-        "## Offline: `swarmtap analyze FILE` (flows, messages, windows, rules, summary)",
-        "",
-    ]  # fmt: skip
-    for work in WORKS:
-        if options.only and work.name not in options.only:
+    failed = []
+    try:
+        for row in rows.ROWS:
+            if not options.rows or row.name in options.rows:
+                failed += [] if _one(row, options.folder, options.runs, options.out) else [row.name]
+    finally:
+        if not options.keep:
+            shutil.rmtree(options.folder, ignore_errors=True)
+    if failed:
+        sys.exit(f"not measured: {', '.join(failed)}")
+
+
+def _one(row: Row, folder: Path, runs: int, out: Path) -> bool:
+    """Measure one row and put its section in its place; say whether that went well."""
+    began = time.perf_counter()
+    try:
+        measured = row.measure(folder, runs)
+    except (RuntimeError, OSError) as error:
+        sys.stderr.write(f"{row.name}: {error}\n")
+        return False
+    sections = {name: (json.loads(facts), body) for name, facts, body in _sections(out)}
+    facts = {"goals": measured.goals}
+    sections[row.name] = (facts, "\n".join(_section(row, measured.commands, measured.figures, measured.notes)))
+    write(out, sections)
+    sys.stdout.write(sections[row.name][1] + f"\n({time.perf_counter() - began:.0f} s)\n\n")
+    sys.stdout.flush()
+    return True
+
+
+def _section(row: Row, commands: dict[str, str], figures: dict[str, timing.Figures], notes: list[str]) -> list[str]:
+    """Return a row's figures as Markdown."""
+    lines = [f"### {row.title}", "", f"`python -m tests.bench {row.name}`", ""]
+    lines += ["| program | wall s | CPU s | memory MB | × swarmtap |", "|---|---:|---:|---:|---:|"]
+    ours = figures.get("swarmtap")
+    for name, each in figures.items():
+        if not each.ended:
+            lines.append(f"| {name} | > {timing.LIMIT_S:.0f} | > {each.cpu_s:.0f} | > {each.anon_mb:.0f} | |")
             continue
-        path = make(work, options.folder)
-        part = table(work, compare(commands(work, path), options.runs))
-        sys.stdout.write("\n".join(part) + "\n")
-        lines += part
-    kept = options.out.read_text().partition("<!-- by hand -->") if options.out.exists() else ("", "", "")
-    options.out.write_text("\n".join(lines) + "".join(kept[1:]))
+        ratio = "" if ours is None or name == "swarmtap" else f"{each.wall_s / ours.wall_s:.2f}"
+        lines.append(f"| {name} | {each.wall_s:.3f} | {each.cpu_s:.3f} | {each.anon_mb:.0f} | {ratio} |")
+    lines += ["", *notes, *([""] if notes else [])]
+    lines += ["Commands:", "", *(f"* {name}: `{command}`" for name, command in commands.items()), ""]
+    return lines
+
+
+def _sections(out: Path) -> list[tuple[str, str, str]]:
+    text = out.read_text() if out.exists() else ""
+    return [(found.group(1), found.group(2), found.group(3)) for found in _SECTION.finditer(text)]
+
+
+def write(out: Path, sections: dict[str, tuple[dict[str, Any], str]]) -> None:
+    """Write the page: the goals, the sections in the order of rows, and what is written by hand."""
+    machine = f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}."
+    lines = [_HEAD, machine, "", "## Goals", "", "| work | goal | measured | |", "|---|---|---|---|"]
+    for row in rows.ROWS:
+        goals = sections[row.name][0]["goals"] if row.name in sections else []
+        for at, (goal, figure, met) in enumerate(goals):
+            said = {True: "met", False: "**not met**", None: "no figure"}[met]
+            lines.append(f"| {'' if at else f'{row.title} (`{row.name}`)'} | {goal} | {figure} | {said} |")
+        if row.name not in sections:
+            lines.append(f"| {row.title} (`{row.name}`) | | not measured yet | |")
+    text = "\n".join([*lines, "", "## Rows", "", ""])
+    for row in rows.ROWS:
+        if row.name in sections:
+            facts, body = sections[row.name]
+            text += f"<!-- row {row.name} {json.dumps(facts, ensure_ascii=False)} -->\n{body.rstrip()}\n\n"
+    kept = out.read_text().partition(_BY_HAND) if out.exists() else ("", "", "")
+    out.write_text(text + "".join(kept[1:]))
 
 
 if __name__ == "__main__":

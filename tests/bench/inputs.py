@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import struct
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ def tile(share_do: float, packets: int, seed: int, start_s: int = 1_781_000_000)
         if is_do[count]:
             flow = next(turn)
             seeder, asker = _ends(flow)
-            body = bytes(_MSS)
+            body = chance.randbytes(_MSS)  # as incompressible as updates are
             if sent[flow] == 0:
                 body = (struct.pack(">IBII", share[flow] * _MSS - 4, 7, 1, 0) + body)[:_MSS]
             frame = _tcp(seeder, asker, _ISN + 76 + sent[flow] * _MSS, body)
@@ -93,7 +94,7 @@ def tile(share_do: float, packets: int, seed: int, start_s: int = 1_781_000_000)
             host = chance.randrange(4096)
             size = chance.choices((0, 120, 512, _MSS), (30, 10, 15, 45))[0]
             src, dst = (0x0A030000 + host, 50000 + host % 1000), (0x0A040000 + host, chance.choice((443, 80, 445)))
-            frame = _tcp(src, dst, _ISN + count * _MSS, bytes(size))
+            frame = _tcp(src, dst, _ISN + count * _MSS, chance.randbytes(size))
             steps.append(packets * _MSS)
         parts.append(_record(now, frame, len(frame)))
         times.append(at)
@@ -125,6 +126,14 @@ def write(path: Path, made: Tile, size: int, start_s: int = 1_781_000_000) -> No
             file.write(base.tobytes())
             written += len(base)
             turn += 1
+
+
+def cut(path: Path, made: Tile, size: int) -> None:
+    """Shorten a file of tiles to at least `size` bytes of them, whole."""
+    head = len(_FILE_HEADER) + len(made.prelude)
+    whole = head + -(-size // len(made.data)) * len(made.data)
+    if path.stat().st_size > whole:
+        os.truncate(path, whole)
 
 
 def write_flood(path: Path, packets: int, start_s: int = 1_781_000_000) -> None:
