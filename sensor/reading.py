@@ -101,7 +101,7 @@ class FileReading:
     """An input that is read here: `with FileReading(name, 0, options) as reading: for part in reading.parts(): …`."""
 
     def __init__(self, name: str, source: int, options: Options) -> None:
-        self._reader = Reader(name, source)
+        self._reader = Reader(name, source, options.port)
         self._decoder = Decoder(options.port, _slow_lane)
         self._options = options
         self._sha256 = ""

@@ -132,10 +132,16 @@ def walk_pcap(data, base, big, tick_ns, header, link_type, source, cursor, out_f
     return count
 
 
-# A cursor of a wide walk: where it is, where the next one began, how many frames it found, whether it is done.
-_AT, _LIMIT, _FOUND, _DONE = range(4)
+# A cursor of a wide walk: where it is, where the next one began, how many frames it keeps, whether it is done; then how
+# many frames it passed, the times of the first and the last, and their bytes on the wire.
+_AT, _LIMIT, _KEPT, _DONE, _PASSED, _FIRST, _LAST, _WIRE, _LENGTH, _TOUCHED = range(10)
+_WORDS = 10
 CURSORS = 8
-CURSOR_WORDS = 4 * CURSORS
+CURSOR_WORDS = _WORDS * CURSORS
+# What a wide walk tells of all frames it passed, kept or not, int64[4].
+PASSED, EARLIEST_NS, LATEST_NS, PASSED_BYTES = range(4)
+# As port of a wide walk: every frame is kept.
+ALL_FRAMES = np.int64(0)
 # A place is taken for the start of a record when so many records follow each other from it on,
 _CHAINED = 6
 # none of them further than this from the time where the walk began (a capture that rests longer is walked plainly).
@@ -165,15 +171,98 @@ def find_record(data, start, end, big, header, around_s):
     return np.int64(-1)
 
 
-@kernel(READONLY_BYTES, INT64, INT64, BOOLEAN, INT64, INT64, INT64, INT64, INT64S, _FRAMES, _FRAMES, INT64S)
+@inline()
+def be16(data, at):
+    """Read two bytes, big-endian, as int64."""
+    return (np.int64(data[at]) << 8) | np.int64(data[at + 1])
+
+
+@inline()
+def is_beside(data, start, end, wire_bytes, link, port):
+    """Say whether a frame gives nothing to either lane: no packet on the port, no count, nothing odd, no mDNS.
+
+    When in doubt it says no; then the frame is decoded. What decides otherwise is a part of what `headers` decides.
+    """
+    if link == 1:
+        at = start + 14
+        kind_at = start + 12
+    elif link == 113:
+        at = start + 16
+        kind_at = start + 14
+    elif link == 276:
+        at = start + 20
+        kind_at = start
+    else:
+        return False
+    if at + 20 > end:
+        return False
+    ethertype = be16(data, kind_at)
+    if ethertype == 0x8100:
+        ethertype = be16(data, at + 2)
+        at += 4
+        if at + 20 > end:
+            return False
+    if ethertype == 0x0800:
+        first = np.int64(data[at])
+        header = (first & 15) * 4
+        if first >> 4 != 4 or header < 20:
+            return False
+        protocol = data[at + 9]
+        inner = at + header
+        if protocol == 6:
+            total = be16(data, at + 2)
+            if be16(data, at + 6) & 0x3FFF or total < header + 20 or total > wire_bytes - (at - start):
+                return False
+            return inner + 4 <= end and be16(data, inner) != port and be16(data, inner + 2) != port
+        if protocol == 17:
+            return inner + 8 > end or (is_plain_udp(be16(data, inner)) and is_plain_udp(be16(data, inner + 2)))
+        return protocol == 1 or protocol == 2
+    if ethertype == 0x86DD:
+        if at + 44 > end or data[at] >> 4 != 6:
+            return False
+        following = data[at + 6]
+        inner = at + 40
+        if following == 6:
+            total = be16(data, at + 4)
+            if total < 20 or total + 40 > wire_bytes - (at - start):
+                return False
+            return be16(data, inner) != port and be16(data, inner + 2) != port
+        if following == 17:
+            return inner + 8 <= end and is_plain_udp(be16(data, inner)) and is_plain_udp(be16(data, inner + 2))
+        return following == 58
+    return ethertype == 0x0806
+
+
+@inline()
+def is_plain_udp(port):
+    """Say whether a UDP port is none of mDNS's or of a tunnel's: those all lie in one range."""
+    return port < 2152 or port > 8472
+
+
+@kernel(
+    READONLY_BYTES, INT64, INT64, BOOLEAN, INT64, INT64, INT64, INT64, INT64, INT64S, _FRAMES, _FRAMES, INT64S, INT64S
+)
 def walk_pcap_wide(
-    data, base, span, big, tick_ns, header, link_type, source, cursor, out_frames, out_scratch, out_cursors
+    data,
+    base,
+    span,
+    big,
+    tick_ns,
+    header,
+    link_type,
+    source,
+    port,
+    cursor,
+    out_frames,
+    out_scratch,
+    out_cursors,
+    out_facts,
 ):
     """Walk about `span` bytes of pcap records with several cursors in turn; the result is that of `walk_pcap`.
 
     A chain of records is a chain of cache misses: each header says where the next one is. Cursors that start at
     plausible places further on wait for memory together. What a cursor found counts only if the one before it arrives
-    exactly at its start.
+    exactly at its start. Most frames of a mirror port are of other traffic: they are passed over where they lie.
 
     Parameters
     ----------
@@ -181,20 +270,26 @@ def walk_pcap_wide(
         As for `walk_pcap`; the record at the cursor must lie whole in `data`.
     span : int
         How many bytes to cover.
+    port : int
+        Only frames that may say something of this TCP port are kept, and the last; ALL_FRAMES keeps all.
     out_frames, out_scratch : Frames[F]
         Equally long.
     out_cursors : int64[CURSOR_WORDS]
+    out_facts : int64[4]
+        PASSED frames in all, EARLIEST_NS and LATEST_NS of them, PASSED_BYTES on the wire.
 
     Returns
     -------
     int
-        How many frames were written; 0 says nothing but that `walk_pcap` must look. cursor[STOP] is FULL.
+        How many frames were kept. If none was passed that says nothing but that `walk_pcap` must look. cursor[STOP] is
+        FULL.
     """
     size = np.int64(data.shape[0])
     begin = cursor[POSITION]
     share = out_frames.shape[0] // CURSORS
     end = min(size, begin + span)
     cursor[STOP] = FULL
+    out_facts[PASSED] = 0
     if begin + header > size or end - begin < 65536 * CURSORS:
         return 0
     around_s = u32(data, begin, big)
@@ -202,60 +297,98 @@ def walk_pcap_wide(
     out_cursors[_AT] = begin
     for each in range(1, CURSORS):
         place = find_record(data, begin + (end - begin) // CURSORS * each, end, big, header, around_s)
-        if place < 0 or place <= out_cursors[4 * (used - 1) + _AT]:
+        if place < 0 or place <= out_cursors[_WORDS * (used - 1) + _AT]:
             break
-        out_cursors[4 * (used - 1) + _LIMIT] = place
-        out_cursors[4 * used + _AT] = place
+        out_cursors[_WORDS * (used - 1) + _LIMIT] = place
+        out_cursors[_WORDS * used + _AT] = place
         used += 1
-    out_cursors[4 * (used - 1) + _LIMIT] = end
+    out_cursors[_WORDS * (used - 1) + _LIMIT] = end
     for each in range(used):
-        out_cursors[4 * each + _FOUND] = 0
-        out_cursors[4 * each + _DONE] = 0
+        word = _WORDS * each
+        for name in (_KEPT, _DONE, _PASSED, _WIRE):
+            out_cursors[word + name] = 0
+        out_cursors[word + _FIRST] = MAX_TIME
+        out_cursors[word + _LAST] = -MAX_TIME
     # --- in turn, one record each
     running = used
     while running > 0:
+        # All are read from before any is looked at: so the memory is waited for once, not once for each.
         for each in range(used):
-            word = 4 * each
+            word = _WORDS * each
+            at = out_cursors[word + _AT]
+            if at + header + 64 <= size:
+                out_cursors[word + _LENGTH] = u32(data, at + 8, big)
+                out_cursors[word + _TOUCHED] = data[at + header + 38]
+            elif at + header <= size:
+                out_cursors[word + _LENGTH] = u32(data, at + 8, big)
+        for each in range(used):
+            word = _WORDS * each
             if out_cursors[word + _DONE]:
                 continue
             at = out_cursors[word + _AT]
-            found = out_cursors[word + _FOUND]
-            if at >= out_cursors[word + _LIMIT] or found >= share or at + header > size:
+            kept = out_cursors[word + _KEPT]
+            captured = out_cursors[word + _LENGTH]
+            if (
+                at >= out_cursors[word + _LIMIT]
+                or kept >= share
+                or at + header > size
+                or captured > MAX_CAPTURED
+                or at + header + captured > size
+            ):
                 out_cursors[word + _DONE] = 1
                 running -= 1
                 continue
-            captured = u32(data, at + 8, big)
-            if captured > MAX_CAPTURED or at + header + captured > size:
-                out_cursors[word + _DONE] = 1
-                running -= 1
+            ts_ns = u32(data, at, big) * 1000000000 + u32(data, at + 4, big) * tick_ns
+            wire_bytes = min(max(u32(data, at + 12, big), captured), 2147483647)
+            start = at + header
+            passed = out_cursors[word + _PASSED] + 1
+            out_cursors[word + _PASSED] = passed
+            out_cursors[word + _FIRST] = min(out_cursors[word + _FIRST], ts_ns)
+            out_cursors[word + _LAST] = max(out_cursors[word + _LAST], ts_ns)
+            out_cursors[word + _WIRE] += wire_bytes
+            out_cursors[word + _AT] = start + captured
+            # The last one is kept whatever it is: it says how far this has come.
+            if (
+                port != 0
+                and start + captured < out_cursors[word + _LIMIT]
+                and is_beside(data, start, start + captured, wire_bytes, link_type, port)
+            ):
                 continue
-            frame = out_scratch[each * share + found]
-            frame.ts_ns = u32(data, at, big) * 1000000000 + u32(data, at + 4, big) * tick_ns
-            frame.at = at + header
+            frame = out_scratch[each * share + kept]
+            frame.ts_ns = ts_ns
+            frame.at = start
             frame.offset = base + at
+            frame.number = passed
             frame.captured_bytes = captured
-            frame.wire_bytes = min(max(u32(data, at + 12, big), captured), 2147483647)
-            out_cursors[word + _FOUND] = found + 1
-            out_cursors[word + _AT] = at + header + captured
+            frame.wire_bytes = wire_bytes
+            out_cursors[word + _KEPT] = kept + 1
     # --- one after the other, as far as each arrives where the next began
     count = 0
     number = cursor[NUMBER]
+    out_facts[EARLIEST_NS] = MAX_TIME
+    out_facts[LATEST_NS] = -MAX_TIME
+    out_facts[PASSED_BYTES] = 0
     for each in range(used):
-        for step in range(out_cursors[4 * each + _FOUND]):
+        word = _WORDS * each
+        for step in range(out_cursors[word + _KEPT]):
             found_frame = out_scratch[each * share + step]
-            number += 1
             frame = out_frames[count]
             frame.ts_ns = found_frame.ts_ns
             frame.at = found_frame.at
             frame.offset = found_frame.offset
-            frame.number = number
+            frame.number = number + found_frame.number
             frame.captured_bytes = found_frame.captured_bytes
             frame.wire_bytes = found_frame.wire_bytes
             frame.input = source
             frame.link_type = link_type
             count += 1
-        cursor[POSITION] = out_cursors[4 * each + _AT]
-        if out_cursors[4 * each + _AT] != out_cursors[4 * each + _LIMIT]:
+        number += out_cursors[word + _PASSED]
+        out_facts[PASSED] += out_cursors[word + _PASSED]
+        out_facts[EARLIEST_NS] = min(out_facts[EARLIEST_NS], out_cursors[word + _FIRST])
+        out_facts[LATEST_NS] = max(out_facts[LATEST_NS], out_cursors[word + _LAST])
+        out_facts[PASSED_BYTES] += out_cursors[word + _WIRE]
+        cursor[POSITION] = out_cursors[word + _AT]
+        if out_cursors[word + _AT] != out_cursors[word + _LIMIT]:
             break
     cursor[NUMBER] = number
     return count

@@ -20,8 +20,11 @@ from sensor.schema import Frames
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy.typing as npt
+
     from sensor.schema import Bytes, Rows
 
+ALL_FRAMES: Final = int(records.ALL_FRAMES)
 MAX_INTERFACES: Final = 1 << 20  # per section; each costs 40 bytes here
 
 _MICROSECOND_NS: Final = 1000
@@ -37,7 +40,9 @@ PCAP_MAGICS: Final = {
 }
 PCAP_HEADER_BYTES: Final = 24
 _LINK_TYPE_AT: Final = 20
-_WIDE_FROM_BYTES: Final = 64 * 1024 * 1024  # what is left of a capture; below, a plain walk is as fast
+# What one wide walk covers at most: little enough to be given back soon, much more than it costs to begin one.
+_SPAN_BYTES: Final = 32 * 1024 * 1024
+_FIRST_KEPT_BYTES: Final = 128  # of a capture per frame that is kept, before that is known
 
 PCAPNG_MAGIC: Final = b"\x0a\x0d\x0d\x0a"  # the same from both ends, so it can be read before the byte order is known
 _BIG_ENDIAN: Final = {b"\x1a\x2b\x3c\x4d": True, b"\x4d\x3c\x2b\x1a": False}
@@ -65,67 +70,80 @@ class Chain(Protocol):
 
     format: str
     drops: int
+    passed: npt.NDArray[np.int64]
+    """What the last walk tells of all frames it passed (`records.PASSED` and on); no frames where it kept them all."""
 
     def walk(self, data: Bytes, base: int) -> tuple[Rows, int, str]:
         """Return frames, bytes of `data` used up, and why no further walk can help ("" = more bytes may)."""
         ...
 
 
-def chain(head: bytes, source: int, room: int) -> Chain:
-    """Return the chain of a capture that begins with `head`; a walk gives at most `room` frames."""
-    return Pcapng(source, room) if head[:4] == PCAPNG_MAGIC else Pcap(head, source, room)
+def chain(head: bytes, source: int, room: int, port: int = ALL_FRAMES) -> Chain:
+    """Return the chain of a capture that begins with `head`; a walk gives at most `room` frames.
+
+    With a port, frames that can say nothing of it may be left out.
+    """
+    return Pcapng(source, room) if head[:4] == PCAPNG_MAGIC else Pcap(head, source, room, port)
+
+
+def link_type(head: bytes) -> int:
+    """Return the link type of a pcap; its upper bits hold FCS facts and a class, the type is the lower 16."""
+    big, _, _ = PCAP_MAGICS[head[:4]]
+    found: int = struct.unpack_from(">I" if big else "<I", head, _LINK_TYPE_AT)[0] & 0xFFFF
+    return found
 
 
 class Pcap:
     """A classic pcap: one header, then records."""
 
-    def __init__(self, head: bytes, source: int, room: int) -> None:
+    def __init__(self, head: bytes, source: int, room: int, port: int = ALL_FRAMES) -> None:
         self._big, self._tick_ns, self._header = PCAP_MAGICS[head[:4]]
-        # The upper bits of the link type hold FCS facts and a class; the type is the lower 16.
-        self._link = struct.unpack_from(">I" if self._big else "<I", head, _LINK_TYPE_AT)[0] & 0xFFFF
+        self._link = link_type(head)
         self._source = source
         self._cursor = np.zeros(5, dtype=np.int64)
         self._started = False
         self._out = Frames.empty(room)
         self._scratch = Frames.empty(0)
         self._cursors = np.zeros(records.CURSOR_WORDS, dtype=np.int64)
-        self._record_bytes = 0
+        self._kept_bytes = _FIRST_KEPT_BYTES
+        self._port = port
+        self.passed = np.zeros(4, dtype=np.int64)
         self.format = "pcap" if self._tick_ns == _MICROSECOND_NS else "pcap (ns)"
         self.drops = 0
 
     def walk(self, data: Bytes, base: int, start: int = 0) -> tuple[Rows, int, str]:
         """Walk the records that lie whole in `data` from `start` on; the first walk begins after the file header."""
         cursor, out = self._cursor, self._out
-        cursor[records.POSITION] = start if self._started or start else PCAP_HEADER_BYTES
+        cursor[records.POSITION] = start = start if self._started or start else PCAP_HEADER_BYTES
         self._started = True
-        count = self._walk_wide(data, base) if len(data) > _WIDE_FROM_BYTES else 0
-        if count == 0:
+        count = self._walk_wide(data, base)
+        if not self.passed[records.PASSED]:
             count = records.walk_pcap(
                 data, base, self._big, self._tick_ns, self._header, self._link, self._source, cursor, out
             )
-        if count:
-            self._record_bytes = (int(cursor[records.POSITION]) - start) // count
+        self._kept_bytes = (int(cursor[records.POSITION]) - start) // max(count, 1)
         broken = "a record that cannot be (its captured length is impossible)"
         return out[:count], int(cursor[records.POSITION]), broken if cursor[records.STOP] == records.BAD_LENGTH else ""
 
     def _walk_wide(self, data: Bytes, base: int) -> int:
-        """Walk with several cursors over as many bytes as the frames of one batch had so far; 0 if that cannot be."""
+        """Walk with several cursors over about as many bytes as there is room for what is kept of them."""
         if len(self._scratch) != len(self._out):
             self._scratch = Frames.empty(len(self._out))
-        span = len(self._out) * self._record_bytes // 2
         count: int = records.walk_pcap_wide(
             data,
             base,
-            span,
+            min(_SPAN_BYTES, len(self._out) * self._kept_bytes // 2),
             self._big,
             self._tick_ns,
             self._header,
             self._link,
             self._source,
+            self._port,
             self._cursor,
             self._out,
             self._scratch,
             self._cursors,
+            self.passed,
         )
         return count
 
@@ -138,6 +156,7 @@ class Pcapng:
         self._cursor = np.zeros(5, dtype=np.int64)
         self._interfaces = np.zeros((16, 5), dtype=np.int64)
         self._known = 0
+        self.passed = np.zeros(4, dtype=np.int64)
         self._big = False
         self._in_section = False
         self._out = Frames.empty(room)

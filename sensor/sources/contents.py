@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bz2
-import contextlib
 import gzip
 import io
 import lzma
@@ -31,8 +30,6 @@ COMPRESSIONS: Final = {
 _HEAD_BYTES: Final = 32  # enough for every magic and for a pcap's header
 # Of a stream that breaks, no more than this is lost; what was decompressed before is used.
 _PORTION_BYTES: Final = 64 * 1024
-_AHEAD: Final = 32 * 1024 * 1024  # of a mapped file, a whole number of pages
-_POPULATE_READ: Final = 22  # MADV_POPULATE_READ, which Python 3.11 does not name
 _FAR_BEHIND: Final = 512 * 1024 * 1024
 _BEHIND: Final = 32 * 1024 * 1024  # of a mapped file; older pages can be read again if a held packet needs them
 
@@ -51,7 +48,6 @@ class Contents:
     stream: Any = None
     _forgotten: int = 0
     _gone: int = 0
-    _ready: int = 0
 
     def windows(self, step: int) -> Iterator[tuple[Bytes, bool]]:
         """Yield bytes, of a stream at most `step` at once, and whether they are all there are."""
@@ -75,22 +71,12 @@ class Contents:
         return room[:filled]
 
     def follow(self, position: int) -> None:
-        """Give pages far behind the reader back, and have those before it ready: a page at a time costs more.
-
-        What is resident must not grow with the file.
-        """
+        """Give pages far behind the reader back: what is resident must not grow with the file."""
         if self.mapped is None:
             return
         self._forgotten = self._forget(self._forgotten, position - _BEHIND)
         # Whoever follows the packets looks back at payloads, and so makes pages resident again; these go for good.
         self._gone = self._forget(self._gone, position - _FAR_BEHIND)
-        # What the reader has passed is not made ready again: nobody would give it back.
-        self._ready = max(self._ready, position // mmap.PAGESIZE * mmap.PAGESIZE)
-        while self._ready < min(position + _AHEAD // 2, len(self.mapped)):
-            step = min(_AHEAD, len(self.mapped) - self._ready)
-            with contextlib.suppress(OSError):  # a kernel before 5.14: pages come one by one
-                self.mapped.madvise(_POPULATE_READ, self._ready, step)
-            self._ready += step
 
     def _forget(self, start: int, end: int) -> int:
         """Give the pages between two places back, once they are worth it; returns up to where."""

@@ -26,6 +26,8 @@ from sensor.sources.contents import COMPRESSIONS, Contents, contents
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy.typing as npt
+
     from sensor.schema import Bytes, Rows
 
 BATCH_FRAMES: Final = 262144
@@ -63,12 +65,16 @@ class Facts:
 
 
 class Reader:
-    """One capture input: `with Reader(path, 0) as reader: for batch in reader.batches(): …`."""
+    """One capture input: `with Reader(path, 0) as reader: for batch in reader.batches(): …`.
 
-    def __init__(self, path: Path | str, source: int) -> None:
+    With a TCP port, frames that can say nothing of it may be left out of the batches; the facts tell of all.
+    """
+
+    def __init__(self, path: Path | str, source: int, port: int = chains.ALL_FRAMES) -> None:
         self.path = Path(path)
         self.name = "stdin" if str(path) == "-" else str(path)
         self.source = source
+        self._port = port
         self.facts = Facts()
         self._file: io.BufferedReader | None = None
         self._contents = Contents(regular=False, size_bytes=0)
@@ -111,7 +117,7 @@ class Reader:
         The frames of a batch are valid until the next one is asked for; its data stays.
         """
         facts, held = self.facts, self._contents
-        chain = chains.chain(held.head, self.source, BATCH_FRAMES)
+        chain = chains.chain(held.head, self.source, BATCH_FRAMES, self._port)
         facts.format = chain.format + (f" ({held.compression})" if held.compression else "")
         pending, base = b"", 0
         held.follow(0)
@@ -123,8 +129,8 @@ class Reader:
                 data = joined[used:]
                 frames, step, broken = chain.walk(data, base)
                 facts.drops = chain.drops
+                self._count(frames, chain.passed)
                 if len(frames):
-                    self._count(frames)
                     yield Batch(frames, data)
                 used, base = used + step, base + step
                 facts.position = base
@@ -207,10 +213,14 @@ class Reader:
             damage=str(facts.damage) if facts.damage else "",
         )
 
-    def _count(self, frames: Rows) -> None:
+    def _count(self, frames: Rows, passed: npt.NDArray[np.int64]) -> None:
         """Keep what frames tell: one kernel, because each step in Python would wait for the interpreter anew."""
         facts, told = self.facts, self._told
-        records.sum_up(frames, told)
+        if passed[records.PASSED]:
+            self._add(passed)
+            return
+        if not records.sum_up(frames, told):
+            return
         low, high = int(told[records.FIRST_NS]), int(told[records.LAST_NS])
         facts.first_packet_ns = low if not facts.packets else min(low, facts.first_packet_ns)
         facts.last_packet_ns = max(high, facts.last_packet_ns)
@@ -219,6 +229,16 @@ class Reader:
         facts.link_types.add(int(told[records.LINK_TYPE_SEEN]))
         if not told[records.ONE_LINK_TYPE]:
             facts.link_types.update(int(link) for link in np.unique(frames["link_type"]))
+
+    def _add(self, passed: npt.NDArray[np.int64]) -> None:
+        """Keep what a walk tells of frames that it passed over; they have the one link type of their file."""
+        facts = self.facts
+        low, high = int(passed[records.EARLIEST_NS]), int(passed[records.LATEST_NS])
+        facts.first_packet_ns = low if not facts.packets else min(low, facts.first_packet_ns)
+        facts.last_packet_ns = max(high, facts.last_packet_ns)
+        facts.packets += int(passed[records.PASSED])
+        facts.bytes += int(passed[records.PASSED_BYTES])
+        facts.link_types.add(chains.link_type(self._contents.head))
 
 
 def _refusal(name: str, held: Contents) -> Mistake | None:

@@ -17,6 +17,7 @@ import numpy as np
 from sensor.decode import Decoder
 from sensor.dissect import dissect, slow_lane
 from sensor.errors import OperatorError
+from sensor.kernels.records import is_beside
 from sensor.schema import TUNNELS, Batch, Frames
 from sensor.sources.files import Reader
 from tests.captures import PUBLIC, SAMPLES
@@ -96,7 +97,25 @@ def check(batch: Batch) -> np.ndarray:
     assert bool(np.all((rows["payload_at"] >= frames["at"]) & (rows["payload_at"] + rows["payload_captured"] <= end)))
     assert bool(np.all((rows["payload_captured"] >= 0) & (rows["payload_captured"] <= rows["payload_bytes"])))
     assert bool(np.all((rows["payload_bytes"] <= rows["ip_bytes"] - 40) & (rows["ip_bytes"] <= frames["wire_bytes"])))
+    check_passed_over(batch)
     return rows
+
+
+def check_passed_over(batch: Batch) -> None:
+    """Leave out what a wide walk passes over, and see whether anything is missing.
+
+    Raises
+    ------
+    AssertionError
+        If a frame that says something would be passed over.
+    """
+    data = batch.data
+    places = batch.frames[["at", "captured_bytes", "wire_bytes", "link_type"]].tolist()
+    beside = np.array([bool(is_beside(data, at, at + size, wire, link, 7680)) for at, size, wire, link in places])
+    whole, sifted = Decoder(7680, slow_lane), Decoder(7680, slow_lane)
+    assert whole.push(batch).tolist() == sifted.push(Batch(batch.frames[~beside], data)).tolist()
+    assert whole.weird.tolist() == sifted.weird.tolist()
+    assert whole.saw_mdns == sifted.saw_mdns
 
 
 def checked(frames: list[Frame]) -> np.ndarray:

@@ -11,6 +11,7 @@ import pytest
 from sensor.schema import Frames, Rows
 from sensor.sources import chains
 
+SPAN = chains._SPAN_BYTES
 HEAD = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
 
 
@@ -30,7 +31,7 @@ def capture(seed: int, frames: int, *, nested: bool, jump_s: int = 0) -> bytes:
 
 
 def walked(data: bytes, monkeypatch: pytest.MonkeyPatch, *, wide: bool) -> tuple[Rows, int, str]:
-    monkeypatch.setattr(chains, "_WIDE_FROM_BYTES", 0 if wide else 1 << 60)
+    monkeypatch.setattr(chains, "_SPAN_BYTES", SPAN if wide else 0)
     chain = chains.chain(data[:24], 3, 4096)
     whole = np.frombuffer(data, dtype=np.uint8)
     used, found = 0, [Frames.empty()]

@@ -11,7 +11,7 @@ import pytest
 from sensor.kernels import records
 from sensor.kernels.records import BAD_LENGTH, FULL, NEED_MORE, OTHER_BLOCK
 from sensor.schema import Frames
-from tests.builders import block, pcap, pcapng
+from tests.builders import block, ethernet, ipv4, pcap, pcapng, tcp, vlan
 from tests.streams import run_as_python
 
 SECOND = 1_000_000_000
@@ -231,7 +231,11 @@ def walk_wide(data: bytes, *, at: int = 0, span: int = 600_000, room: int = 800)
     place, out = cursor(at, 5), Frames.empty(room)
     view, cursors = np.frombuffer(data, dtype=np.uint8), np.zeros(records.CURSOR_WORDS, dtype=np.int64)
     scratch = Frames.empty(room)
-    count = records.walk_pcap_wide(view, 24, span, LITTLE_ENDIAN, 1000, 16, 1, 4, place, out, scratch, cursors)
+    facts = np.zeros(4, dtype=np.int64)
+    count = records.walk_pcap_wide(
+        view, 24, span, LITTLE_ENDIAN, 1000, 16, 1, 4, 0, place, out, scratch, cursors, facts
+    )
+    assert facts[records.PASSED] == count
     return out[:count], place[:3].tolist()
 
 
@@ -268,6 +272,58 @@ def test_a_frame_that_holds_a_capture_does_not_mislead() -> None:
     assert left == [len(frames) * 100_016, 5 + len(frames), FULL]
 
 
+def test_what_is_of_another_port_is_passed_over_and_counted() -> None:
+    def segment(at: int) -> bytes:
+        return ethernet(ipv4("10.0.0.1", "10.0.0.2", tcp(50000, 443 if at % 10 else 7680, bytes(1430))))
+
+    times = [SECOND + at * 1_000_000 for at in range(400)]
+    data = pcap([(ts_ns, segment(at)) for at, ts_ns in enumerate(times)])[24:]
+    view, place, facts = np.frombuffer(data, dtype=np.uint8), cursor(0, 5), np.zeros(4, dtype=np.int64)
+    out, cursors = Frames.empty(800), np.zeros(records.CURSOR_WORDS, dtype=np.int64)
+    count = records.walk_pcap_wide(
+        view, 24, 600_000, LITTLE_ENDIAN, 1000, 16, 1, 4, 7680, place, out, Frames.empty(800), cursors, facts
+    )
+    kept = set(out["number"][:count].tolist())
+    assert kept >= {6 + at for at in range(0, 400, 10)}
+    assert (len(kept), 405 in kept) == (40 + records.CURSORS, True)  # the last of every cursor, too
+    assert place.tolist()[:3] == [len(data), 405, FULL]
+    assert facts.tolist() == [400, times[0], times[-1], len(data) - 400 * 16]
+
+
+UDP = struct.pack(">HHHH", 50000, 443, 8, 0)
+MDNS = struct.pack(">HHHH", 50000, 5353, 8, 0)
+VXLAN = struct.pack(">HHHH", 50000, 4789, 8, 0)
+OTHER = tcp(50000, 443, b"abc")
+OURS = tcp(50000, 7680, b"abc")
+
+
+@pytest.mark.parametrize(
+    ("frame", "beside"),
+    [
+        (ethernet(ipv4("10.0.0.1", "10.0.0.2", OTHER)), True),
+        (ethernet(ipv4("10.0.0.1", "10.0.0.2", OTHER), vlans=[vlan(4)]), True),
+        (ethernet(ipv4("10.0.0.1", "10.0.0.2", OTHER), vlans=[vlan(4), vlan(5)]), False),  # seldom, and decoded
+        (ethernet(ipv4("10.0.0.1", "10.0.0.2", OURS)), False),
+        (ethernet(ipv4("10.0.0.1", "10.0.0.2", OURS), vlans=[vlan(4)]), False),
+        (ethernet(ipv4("10.0.0.1", "10.0.0.2", OTHER, fragment=0x2000)), False),
+        (ethernet(ipv4("10.0.0.1", "10.0.0.2", OTHER, total=30)), False),  # counted as odd, whatever its port
+        (ethernet(ipv4("10.0.0.1", "10.0.0.2", OTHER))[:36], False),
+        (ethernet(ipv4("10.0.0.1", "10.0.0.2", UDP, proto=17)), True),
+        (ethernet(ipv4("10.0.0.1", "10.0.0.2", MDNS, proto=17)), False),
+        (ethernet(ipv4("10.0.0.1", "10.0.0.2", VXLAN, proto=17)), False),
+        (ethernet(ipv4("10.0.0.1", "10.0.0.2", bytes(40), proto=47)), False),
+        (ethernet(ipv4("10.0.0.1", "10.0.0.2", bytes(40), proto=1)), True),
+        (b"\xff" * 12 + b"\x08\x06" + bytes(28), True),
+        (b"\xff" * 12 + b"\x88\x64" + bytes(28), False),
+        (b"", False),
+    ],
+)
+def test_which_frames_are_passed_over(frame: bytes, beside: bool) -> None:  # noqa: FBT001 - what is expected
+    data = np.frombuffer(b"\x55" + frame + b"\x55" * 80, dtype=np.uint8)
+    assert bool(records.is_beside(data, 1, 1 + len(frame), len(frame), 1, 7680)) == beside
+    assert not records.is_beside(data, 1, 1 + len(frame), len(frame), 105, 7680)  # a link that the fast lane has not
+
+
 # --- compiled and as Python ---
 def both(kernel: Any, monkeypatch: pytest.MonkeyPatch, arguments: list[Any]) -> None:
     results = []
@@ -301,12 +357,13 @@ def test_several_cursors_as_python(monkeypatch: pytest.MonkeyPatch) -> None:
         for python in (False, True):
             place, out, scratch = cursor(0, 5), Frames.empty(800), Frames.empty(800)
             view, cursors = np.frombuffer(data, dtype=np.uint8), np.zeros(records.CURSOR_WORDS, dtype=np.int64)
-            arguments: list[Any] = [view, 24, 600_000, False, 1000, 16, 1, 4, place, out, scratch, cursors]
+            facts = np.zeros(4, dtype=np.int64)
+            arguments: list[Any] = [view, 24, 600_000, False, 1000, 16, 1, 4, 7680, place, out, scratch, cursors, facts]
             if python:
                 with monkeypatch.context() as patch:
                     count = run_as_python(records.walk_pcap_wide, records, patch, arguments)
             else:
                 count = records.walk_pcap_wide(*arguments)
-            results.append((int(count), place.tolist(), out.tolist(), cursors.tolist()))
+            results.append((int(count), place.tolist(), out.tolist(), cursors.tolist(), facts.tolist()))
         assert results[0] == results[1]
-        assert results[0][0] == len(data) // 1500
+        assert results[0][4][records.PASSED] == len(data) // 1500

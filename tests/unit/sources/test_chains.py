@@ -48,8 +48,9 @@ def test_windows_and_room_make_no_difference(data: bytes, step: int, room: int) 
 @pytest.mark.parametrize("end", [b"", b"\xff" * 16, b"\0" * 9])
 def test_a_wide_walk_is_as_good_as_a_plain_one(monkeypatch: pytest.MonkeyPatch, room: int, end: bytes) -> None:
     data = pcap([(T0 + at * 1000, bytes([at & 255]) * (20 + at % 7)) for at in range(3000)]) + end
-    plain = walked(Pcap(data[:24], 0, room), data, step=len(data))
-    monkeypatch.setattr(chains, "_WIDE_FROM_BYTES", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(chains, "_SPAN_BYTES", 0)
+        plain = walked(Pcap(data[:24], 0, room), data, step=len(data))
     assert walked(Pcap(data[:24], 0, room), data, step=len(data)) == plain
     assert len(plain[0]) == 3000
 
