@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import secrets
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,6 @@ from sensor.wire import DO_PORT
 
 _SECOND_NS: Final = 1_000_000_000
 _ROOM: Final = 16384
-_FIRST_SLOTS: Final = 4096
 _SHARE_BITS: Final = 40  # flows of one table are numbered from here on, so that several tables can be judged as one
 
 
@@ -55,8 +55,11 @@ class FlowTable:
             ],
             dtype=np.int64,
         )
-        self._slots = np.zeros(min(_FIRST_SLOTS, options.capacity), dtype=tracking.SLOT)
-        self._index = np.zeros(4 * _FIRST_SLOTS, dtype=np.uint64)
+        # Room for all flows that may ever live is reserved at once and costs memory page by page, as it is used: a table
+        # that were copied to a larger one would stand still for a second where it can least afford to.
+        self._slots = _reserved(options.capacity, tracking.SLOT)
+        self._due = _reserved(options.capacity, np.dtype(np.int64))
+        self._index = _reserved(1 << (2 * options.capacity - 1).bit_length(), np.dtype(np.uint64))
         self._holes = np.zeros(options.holes, dtype=tracking.HOLE)
         self._recent = np.zeros(65536, dtype=tracking.RECENT)
         self._recent["ts_ns"] = -(2**62)
@@ -99,6 +102,7 @@ class FlowTable:
             tracking.track(
                 packets,
                 self._slots,
+                self._due,
                 self._index,
                 self._holes,
                 self._recent,
@@ -110,9 +114,7 @@ class FlowTable:
                 done,
             )
             self._keep(windows, endings, done)
-            if done[tracking.WHY] == tracking.TABLE_FULL:
-                self._grow()
-            elif done[tracking.WHY] == tracking.FINISHED:
+            if done[tracking.WHY] == tracking.FINISHED:
                 return tracks
 
     def sweep(self, until_ns: int, *, everything: bool = False) -> None:
@@ -123,6 +125,7 @@ class FlowTable:
             windows, endings = self._out_windows, self._out_endings
             at = tracking.sweep(
                 self._slots,
+                self._due,
                 self._index,
                 self._holes,
                 self._table,
@@ -156,11 +159,7 @@ class FlowTable:
         if done[tracking.DONE_ENDINGS]:
             self._endings.append(endings[: done[tracking.DONE_ENDINGS]].copy())
 
-    def _grow(self) -> None:
-        size = min(2 * len(self._slots), int(self._options[tracking.CAPACITY]))
-        slots = np.zeros(size, dtype=tracking.SLOT)
-        slots[: len(self._slots)] = self._slots
-        self._slots = slots
-        if 3 * size > len(self._index):
-            self._index = np.zeros(4 * len(self._index), dtype=np.uint64)
-            tracking.reindex(self._slots, self._index, self._table)
+
+def _reserved(rows: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return zeroed rows that take memory only where they are written, in pages as small as there are."""
+    return np.frombuffer(mmap.mmap(-1, rows * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), dtype=dtype)

@@ -88,7 +88,10 @@ WINDOW_NS, IDLE_NS, CLOSED_NS, ACTIVE_NS, CAPACITY, PORT, COPY_NS = range(7)
 
 # --- what a call leaves in out_done, int64[4] -------------------------------------------------------------------------
 DONE_PACKETS, DONE_WINDOWS, DONE_ENDINGS, WHY = range(4)
-FINISHED, ROWS_FULL, TABLE_FULL = range(3)
+FINISHED, ROWS_FULL = range(2)
+
+# When nothing is due: a slot without a flow.
+NEVER = np.int64(2**63 - 1)
 
 CLOSED_, IDLE_, ACTIVE_, REUSED_, EVICTED_, FLUSHED_ = range(len(END_REASONS))
 HOLES_MERGED = np.uint32(WEIRD_BIT["holes_merged"])
@@ -515,7 +518,13 @@ def is_over(slot, now_ns, options):
 
 
 @inline()
-def end_flow(table, slots, index, holes, at, reason, counts, out_windows, out_endings):
+def expiry(slot, options):
+    """Return by when the flow is over if it stays quiet."""
+    return slot.last_ns + (options[CLOSED_NS] if is_closed(slot) else options[IDLE_NS])
+
+
+@inline()
+def end_flow(table, slots, due, index, holes, at, reason, counts, out_windows, out_endings):
     """Write the last window and the ending of a flow and free its slot; `counts` is moved on."""
     slot = slots[at]
     if slot.window_ns != NONE:
@@ -528,6 +537,7 @@ def end_flow(table, slots, index, holes, at, reason, counts, out_windows, out_en
     unlink(table, slots, at)
     slot.younger = np.int32(table[FREE_SLOT])
     slot.flow = NONE
+    due[at] = NEVER
     table[FREE_SLOT] = at
     table[LIVE] -= 1
 
@@ -660,23 +670,24 @@ def starts_anew(slot, packet, way):
     return False
 
 
-@kernel(_PACKETS, _SLOTS, _INDEX, _HOLES, _RECENT, INT64S, INT64S, _TRACKS, _WINDOWS, _ENDINGS, INT64S)
-def track(packets, slots, index, holes, recent, table, options, out_tracks, out_windows, out_endings, out_done):
+@kernel(_PACKETS, _SLOTS, INT64S, _INDEX, _HOLES, _RECENT, INT64S, INT64S, _TRACKS, _WINDOWS, _ENDINGS, INT64S)
+def track(packets, slots, due, index, holes, recent, table, options, out_tracks, out_windows, out_endings, out_done):
     """Put packets, in time order, into their flows.
 
     Parameters
     ----------
     packets : Packets[P]
         Starts at out_done[DONE_PACKETS].
-    slots : SLOT[S]; index : uint64[power of two > 2 S]; holes : HOLE[H]; recent : RECENT[power of two]
+    slots : SLOT[S]; due : int64[S] ns
+        At least as many as flows may live. `due` says from when on `sweep` must look at a slot.
+    index : uint64[power of two > S]; holes : HOLE[H]; recent : RECENT[power of two]
     table : int64[13]
     options : int64[7]
     out_tracks : Tracks[P]
     out_windows, out_endings : Windows[W], Endings[E]
         Rows of windows and flows that ended before a packet of these.
     out_done : int64[4]
-        Packets done and rows written; WHY: FINISHED, ROWS_FULL (take the rows, call again) or TABLE_FULL (give more
-        slots).
+        Packets done and rows written; WHY: FINISHED, or ROWS_FULL (take the rows, call again).
 
     Returns
     -------
@@ -738,7 +749,7 @@ def track(packets, slots, index, holes, recent, table, options, out_tracks, out_
             if reason == 0 and plain_syn and starts_anew(slots[at], packet, way):
                 reason = REUSED_ + 1
             if reason != 0:
-                end_flow(table, slots, index, holes, at, reason - 1, out_done, out_windows, out_endings)
+                end_flow(table, slots, due, index, holes, at, reason - 1, out_done, out_windows, out_endings)
                 at = np.int64(NONE)
         if at == NONE:
             if table[LIVE] >= options[CAPACITY]:
@@ -747,10 +758,7 @@ def track(packets, slots, index, holes, recent, table, options, out_tracks, out_
                 if over == 0:
                     table[EVICTED] += 1
                     over = EVICTED_ + 1
-                end_flow(table, slots, index, holes, oldest, over - 1, out_done, out_windows, out_endings)
-            if table[FREE_SLOT] == NONE and table[USED_SLOTS] >= slots.shape[0]:
-                out_done[WHY] = TABLE_FULL
-                break
+                end_flow(table, slots, due, index, holes, oldest, over - 1, out_done, out_windows, out_endings)
             at = begin(table, slots, index, packet, where, options)
             slot = slots[at]
             way = (
@@ -788,6 +796,7 @@ def track(packets, slots, index, holes, recent, table, options, out_tracks, out_
                 emit_window(slot, out_windows, out_done[DONE_WINDOWS])
                 out_done[DONE_WINDOWS] += 1
             slot.window_ns = start
+            due[at] = start
             slot.first_number = packet.number
             slot.first_offset = packet.offset
             slot.first_ts_ns = packet.ts_ns
@@ -865,9 +874,11 @@ def track(packets, slots, index, holes, recent, table, options, out_tracks, out_
     return at_packet
 
 
-@kernel(_SLOTS, _INDEX, _HOLES, INT64S, INT64S, INT64, INT64, INT64, _WINDOWS, _ENDINGS, INT64S)
-def sweep(slots, index, holes, table, options, at, until_ns, everything, out_windows, out_endings, out_done):
+@kernel(_SLOTS, INT64S, _INDEX, _HOLES, INT64S, INT64S, INT64, INT64, INT64, _WINDOWS, _ENDINGS, INT64S)
+def sweep(slots, due, index, holes, table, options, at, until_ns, everything, out_windows, out_endings, out_done):
     """Write the windows that ended by `until_ns`, and end the flows that have expired by then (or all).
+
+    Only `due` is read of flows that rest: millions of them cost some milliseconds.
 
     Parameters
     ----------
@@ -890,25 +901,18 @@ def sweep(slots, index, holes, table, options, at, until_ns, everything, out_win
         if out_done[DONE_WINDOWS] + 2 > out_windows.shape[0] or out_done[DONE_ENDINGS] + 2 > out_endings.shape[0]:
             out_done[WHY] = ROWS_FULL
             return at
-        slot = slots[at]
-        if slot.flow != NONE:
+        if due[at] < until_ns or (everything and due[at] != NEVER):
+            slot = slots[at]
             reason = is_over(slot, until_ns, options)
             if reason == 0 and everything:
                 reason = CLOSED_ + 1 if is_closed(slot) else FLUSHED_ + 1
             if reason != 0:
-                end_flow(table, slots, index, holes, at, reason - 1, out_done, out_windows, out_endings)
+                end_flow(table, slots, due, index, holes, at, reason - 1, out_done, out_windows, out_endings)
             elif slot.window_ns != NONE and slot.window_ns < until_ns:
                 emit_window(slot, out_windows, out_done[DONE_WINDOWS])
                 out_done[DONE_WINDOWS] += 1
+                due[at] = expiry(slot, options)
+            else:
+                due[at] = expiry(slot, options) if slot.window_ns == NONE else slot.window_ns
         at += 1
     return at
-
-
-@kernel(_SLOTS, _INDEX, INT64S)
-def reindex(slots, index, table):
-    """Fill a fresh index with the living slots."""
-    seed = np.uint64(table[SEED])
-    for at in range(table[USED_SLOTS]):
-        if slots[at].flow != NONE:
-            index_put(index, slot_hash(slots[at], seed), at)
-    return table[LIVE]

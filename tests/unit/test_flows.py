@@ -115,8 +115,8 @@ def test_what_was_handed_out_stays_as_it_was() -> None:
     assert (windows.tolist(), tracks.tolist()) == before
 
 
-def test_the_table_grows_and_forgets_nobody() -> None:
-    count = 2 * flows._FIRST_SLOTS + 10
+def test_the_table_fills_and_forgets_nobody() -> None:
+    count = 10_000
     packets = syns(count)
     table = FlowTable()
     tracks = table.push(packets)

@@ -584,6 +584,7 @@ def tracked(run: Callable[[list[Any]], Any]) -> list[Any]:
     arrays: list[Any] = [
         packets,
         np.zeros(4, dtype=tracking.SLOT),
+        np.zeros(4, dtype=np.int64),
         np.zeros(16, dtype=np.uint64),
         np.zeros(16, dtype=tracking.HOLE),
         recent,
@@ -623,7 +624,7 @@ def test_every_column_of_a_track_is_written() -> None:
         ).copy()
         windows, endings, done = Windows.empty(100), Endings.empty(100), np.zeros(4, dtype=np.int64)
         table = FlowTable()
-        state = (table._slots, table._index, table._holes, table._recent, table._table, table._options)
+        state = (table._slots, table._due, table._index, table._holes, table._recent, table._table, table._options)
         tracking.track(packets, *state, tracks, windows, endings, done)
         told.append(tracks.tolist())
     assert told[0] == told[1]
