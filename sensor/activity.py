@@ -97,9 +97,7 @@ class Activity:
         self._messages = Messages.empty()
         self._handshakes = Handshakes.empty()
         self._verdicts = Messages.empty()
-        self._sums = np.zeros((0, len(_SUMS)), dtype=np.int64)
-        self._sum_flows = np.zeros(0, dtype=np.int64)
-        self._places = np.zeros((0, len(_PLACES)), dtype=np.int64)
+        self._sums = _Sums()
         self._clocks = Clocks()
         self._asked = np.zeros(0, dtype=_ASKING_ROW)
         self.adopt(policing)
@@ -245,18 +243,17 @@ class Activity:
                 fresh[:, at] = activity[name].to_numpy()
             else:
                 fresh[:, at] = rows[name]
-        flows, where = np.unique(np.concatenate([self._sum_flows, flow]), return_inverse=True)
-        sums = np.zeros((len(flows), len(_SUMS)), dtype=np.int64)
-        known = len(self._sum_flows)
-        sums[where[:known]] = self._sums
-        np.add.at(sums, where[known:], fresh)
-        sums[:, _SUMS.index(_HEARD)] += hindsight.unknown_messages(said, flows)
-        places = np.zeros((len(flows), len(_PLACES)), dtype=np.int64)
-        # Rows are in the order of windows: written backwards, the first of a flow is what stays.
-        for at, name in enumerate(_PLACES):
-            places[where[known:][::-1], at] = rows[name][::-1]
-        places[where[:known]] = self._places
-        self._sums, self._sum_flows, self._places = sums, flows, places
+        fresh_flows, first = np.unique(flow, return_index=True)
+        new = self._sums.meet(fresh_flows)
+        # Rows are in the order of windows: the first of a new flow says where it begins.
+        for column, name in enumerate(_PLACES):
+            self._sums.places[self._sums.at(fresh_flows[new]), column] = rows[name][first[new]]
+        if len(fresh_flows) == len(flow):
+            self._sums.values[self._sums.at(flow)] += fresh
+        else:
+            np.add.at(self._sums.values, self._sums.at(flow), fresh)
+        living = self._sums.flows
+        self._sums.values[: len(living), _SUMS.index(_HEARD)] += hindsight.unknown_messages(said, living)
 
     def _steps(self, rows: Rows) -> npt.NDArray[np.int64]:
         """Return how far above the address that its originator asked before each new flow's responder is, 0 if far."""
@@ -282,8 +279,8 @@ class Activity:
     def _flows(self, over: Rows) -> pd.DataFrame:
         over = _sorted(over, "flow")
         number = over["flow"]
-        at = np.searchsorted(self._sum_flows, number)
-        sums = self._sums[at]
+        at = self._sums.at(number)
+        sums = self._sums.values[at]
         standing = self._policing.stand(over, over["start_ns"])
         columns: dict[str, Any] = {name: sums[:, column] for column, name in enumerate(_SUMS)}
         columns |= self._ends(over) | self._standing(standing) | self._named(number)
@@ -302,7 +299,7 @@ class Activity:
             "verdict": self._category("verdict", self._last_verdict(number)),
         }
         columns |= self._in_hindsight(over, sums, standing)
-        columns |= {name: self._places[at, place] for place, name in enumerate(_PLACES)}
+        columns |= {name: self._sums.places[at, place] for place, name in enumerate(_PLACES)}
         self._forget(number, at)
         names = dict.fromkeys((*FlowFrame.names(), *JudgedFlowFrame.names()))
         return pd.DataFrame({name: columns[name] for name in names}, copy=False)
@@ -390,9 +387,7 @@ class Activity:
 
     def _forget(self, number: Rows, at: npt.NDArray[np.int64]) -> None:
         """Drop what was kept for flows that are over."""
-        keep = np.ones(len(self._sum_flows), dtype=np.bool_)
-        keep[at] = False
-        self._sums, self._sum_flows, self._places = self._sums[keep], self._sum_flows[keep], self._places[keep]
+        self._sums.drop(at)
         self._verdicts = self._verdicts[~np.isin(self._verdicts["flow"], number)]
         self._handshakes = self._handshakes[~np.isin(self._handshakes["flow"], number)]
 
@@ -423,6 +418,58 @@ class Activity:
             "site_pair": self._category("pair", self._pair_code[orig, resp]),
             "scope": self._category("scope", standing.scope),
         }
+
+
+class _Sums:
+    """What is summed up of living flows, by ascending flow number; there is room to spare, so that most are appended."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._flows = np.zeros(0, dtype=np.int64)
+        self.values = np.zeros((0, len(_SUMS)), dtype=np.int64)
+        self.places = np.zeros((0, len(_PLACES)), dtype=np.int64)
+
+    @property
+    def flows(self) -> npt.NDArray[np.int64]:
+        """Return the numbers of these flows."""
+        return self._flows[: self._count]
+
+    def at(self, flows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the rows of flows that are here."""
+        return np.searchsorted(self.flows, flows)
+
+    def meet(self, flows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Make room for those of ascending flows that are not here, with nothing summed; returns which these are."""
+        at = self.at(flows)
+        new = np.append(self.flows, -1)[at] != flows
+        fresh, end = flows[new], self._count + int(np.count_nonzero(new))
+        for name in ("_flows", "values", "places"):
+            held = getattr(self, name)
+            if end > len(held):
+                larger = np.empty((max(end, 2 * len(held)), *held.shape[1:]), dtype=np.int64)
+                larger[: self._count] = held[: self._count]
+                setattr(self, name, larger)
+        self._flows[self._count : end] = fresh
+        self.values[self._count : end] = 0
+        self.places[self._count : end] = 0
+        if self._count and len(fresh) and fresh[0] < self._flows[self._count - 1]:
+            order = np.argsort(self._flows[:end], kind="stable")  # packets that came late began it
+            for held in (self._flows, self.values, self.places):
+                held[:end] = held[:end][order]
+        self._count = end
+        return new
+
+    def drop(self, at: npt.NDArray[np.int64]) -> None:
+        """Forget these rows."""
+        if not len(at):
+            return
+        keep = np.ones(self._count, dtype=np.bool_)
+        keep[at] = False
+        left = int(np.count_nonzero(keep))
+        for name in ("_flows", "values", "places"):
+            kept = getattr(self, name)[: self._count][keep]
+            setattr(self, name, kept)
+        self._count = left
 
 
 def _overrun(rows: Rows, standing: Standing, window_ns: int) -> npt.NDArray[np.int64]:

@@ -110,6 +110,8 @@ def unknown_messages(said: Rows, flows: Whole) -> Whole:
     nothing
     """
     mine = said["flow"][said["kind"] == KIND_UNKNOWN]
+    if not len(mine):
+        return np.zeros(len(flows), dtype=np.int64)
     at = np.searchsorted(flows, mine)
     known = np.append(flows, -1)[at] == mine
     return np.bincount(at[known], minlength=len(flows)).astype(np.int64)
