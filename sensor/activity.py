@@ -249,11 +249,11 @@ class Activity:
         for column, name in enumerate(_PLACES):
             self._sums.places[self._sums.at(fresh_flows[new]), column] = rows[name][first[new]]
         if len(fresh_flows) == len(flow):
-            self._sums.values[self._sums.at(flow)] += fresh
+            self._sums.counts[self._sums.at(flow)] += fresh
         else:
-            np.add.at(self._sums.values, self._sums.at(flow), fresh)
+            np.add.at(self._sums.counts, self._sums.at(flow), fresh)
         living = self._sums.flows
-        self._sums.values[: len(living), _SUMS.index(_HEARD)] += hindsight.unknown_messages(said, living)
+        self._sums.counts[: len(living), _SUMS.index(_HEARD)] += hindsight.unknown_messages(said, living)
 
     def _steps(self, rows: Rows) -> npt.NDArray[np.int64]:
         """Return how far above the address that its originator asked before each new flow's responder is, 0 if far."""
@@ -280,7 +280,7 @@ class Activity:
         over = _sorted(over, "flow")
         number = over["flow"]
         at = self._sums.at(number)
-        sums = self._sums.values[at]
+        sums = self._sums.counts[at]
         standing = self._policing.stand(over, over["start_ns"])
         columns: dict[str, Any] = {name: sums[:, column] for column, name in enumerate(_SUMS)}
         columns |= self._ends(over) | self._standing(standing) | self._named(number)
@@ -421,12 +421,12 @@ class Activity:
 
 
 class _Sums:
-    """What is summed up of living flows, by ascending flow number; there is room to spare, so that most are appended."""
+    """What is summed up of living flows, by ascending flow number; with room to spare, so that most are appended."""
 
     def __init__(self) -> None:
         self._count = 0
         self._flows = np.zeros(0, dtype=np.int64)
-        self.values = np.zeros((0, len(_SUMS)), dtype=np.int64)
+        self.counts = np.zeros((0, len(_SUMS)), dtype=np.int64)
         self.places = np.zeros((0, len(_PLACES)), dtype=np.int64)
 
     @property
@@ -443,18 +443,18 @@ class _Sums:
         at = self.at(flows)
         new = np.append(self.flows, -1)[at] != flows
         fresh, end = flows[new], self._count + int(np.count_nonzero(new))
-        for name in ("_flows", "values", "places"):
+        for name in ("_flows", "counts", "places"):
             held = getattr(self, name)
             if end > len(held):
                 larger = np.empty((max(end, 2 * len(held)), *held.shape[1:]), dtype=np.int64)
                 larger[: self._count] = held[: self._count]
                 setattr(self, name, larger)
         self._flows[self._count : end] = fresh
-        self.values[self._count : end] = 0
+        self.counts[self._count : end] = 0
         self.places[self._count : end] = 0
         if self._count and len(fresh) and fresh[0] < self._flows[self._count - 1]:
             order = np.argsort(self._flows[:end], kind="stable")  # packets that came late began it
-            for held in (self._flows, self.values, self.places):
+            for held in (self._flows, self.counts, self.places):
                 held[:end] = held[:end][order]
         self._count = end
         return new
@@ -466,7 +466,7 @@ class _Sums:
         keep = np.ones(self._count, dtype=np.bool_)
         keep[at] = False
         left = int(np.count_nonzero(keep))
-        for name in ("_flows", "values", "places"):
+        for name in ("_flows", "counts", "places"):
             kept = getattr(self, name)[: self._count][keep]
             setattr(self, name, kept)
         self._count = left

@@ -55,8 +55,8 @@ class FlowTable:
             ],
             dtype=np.int64,
         )
-        # Room for all flows that may ever live is reserved at once and costs memory page by page, as it is used: a table
-        # that were copied to a larger one would stand still for a second where it can least afford to.
+        # Room for all flows that may ever live is reserved at once and costs memory page by page, as it is used: one
+        # that is copied to a larger one stands still for a second where it can least afford to.
         self._slots = _reserved(options.capacity, tracking.SLOT)
         self._due = _reserved(options.capacity, np.dtype(np.int64))
         self._index = _reserved(1 << (2 * options.capacity - 1).bit_length(), np.dtype(np.uint64))
