@@ -441,7 +441,7 @@ class _Sums:
     def meet(self, flows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Make room for those of ascending flows that are not here, with nothing summed; returns which these are."""
         at = self.at(flows)
-        new = np.append(self.flows, -1)[at] != flows
+        new: npt.NDArray[np.bool_] = np.append(self.flows, -1)[at] != flows
         fresh, end = flows[new], self._count + int(np.count_nonzero(new))
         for name in ("_flows", "counts", "places"):
             held = getattr(self, name)
