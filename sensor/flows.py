@@ -68,6 +68,7 @@ class FlowTable:
             self._table[empty] = tracking.NONE
         self._table[tracking.NEXT_FLOW] = share << _SHARE_BITS
         self._table[tracking.SEED] = secrets.randbits(63)
+        self._told = share << _SHARE_BITS  # the number of the first flow that began since rows were taken
         self._out_windows, self._out_endings = Windows.empty(_ROOM), Endings.empty(_ROOM)
         self._windows: list[Rows] = []
         self._endings: list[Rows] = []
@@ -146,12 +147,13 @@ class FlowTable:
         windows = np.concatenate(self._windows) if self._windows else Windows.empty()
         endings = np.concatenate(self._endings) if self._endings else Endings.empty()
         self._windows, self._endings = [], []
+        self._told = int(self._table[tracking.NEXT_FLOW])
         return windows, endings
 
     @property
     def waiting(self) -> int:
-        """How many finished windows wait to be taken."""
-        return sum(map(len, self._windows))
+        """How many rows wait at least: finished windows, and flows that have begun since the last were taken."""
+        return sum(map(len, self._windows)) + int(self._table[tracking.NEXT_FLOW]) - self._told
 
     def _keep(self, windows: Rows, endings: Rows, done: npt.NDArray[np.int64]) -> None:
         if done[tracking.DONE_WINDOWS]:

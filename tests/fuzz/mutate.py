@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from sensor import pipeline
+from sensor import following, pipeline
 from sensor.errors import OperatorError
 from sensor.flows import FlowOptions
 from sensor.rules.load import load
@@ -110,7 +110,7 @@ def main(seed: int, seconds: float) -> int:
     rules, policies = load([ROOT / "rules"]), (load_policy(None), load_policy(SAMPLES / "office.yaml"))
     known = corpus()
     files.BATCH_FRAMES = 50  # type: ignore[misc]
-    pipeline._PORTION = 20  # type: ignore[misc]
+    following._PORTION = 20  # type: ignore[misc]
     rounds, end = 0, time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder:
         while time.monotonic() < end:

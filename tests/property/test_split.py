@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sensor import incidents, pipeline
+from sensor import following, incidents, pipeline
 from sensor.rules.load import load
 from sensor.settings import load_policy
 from sensor.sources import files
@@ -136,7 +136,7 @@ def test_files_that_overlap_in_time(seed: int, count: int) -> None:
 @pytest.mark.parametrize(("batch", "portion"), [(500, 5), (64, 200_000)])
 def test_small_batches_and_portions(monkeypatch: pytest.MonkeyPatch, batch: int, portion: int) -> None:
     monkeypatch.setattr(files, "BATCH_FRAMES", batch)
-    monkeypatch.setattr(pipeline, "_PORTION", portion)
+    monkeypatch.setattr(following, "_PORTION", portion)
     assert told(analyze([("whole.pcap", pcap(WHOLE, nanos=True))])) == TRUTH
     half = len(WHOLE) // 2
     parts = [("b.pcap", pcap(WHOLE[:half], nanos=True)), ("a.pcapng", pcapng(WHOLE[half:]))]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from sensor import pipeline
+from sensor import following, pipeline
 from sensor.policy import Policy, Site
 from sensor.rules.load import load
 from sensor.schema import SwarmEdgeFrame, SwarmFrame
@@ -146,7 +146,7 @@ def test_the_same_block_again_is_a_duplicate(tmp_path: Path) -> None:
 
 def test_portions_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = case_of(tmp_path, *spread())
-    monkeypatch.setattr(pipeline, "_PORTION", 1)
+    monkeypatch.setattr(following, "_PORTION", 1)
     parts = case_of(tmp_path, *spread())
     for one, other in ((whole.swarm_peers, parts.swarm_peers), (whole.swarm_edges, parts.swarm_edges)):
         assert one is not None
