@@ -43,7 +43,9 @@ def tcpdump(path: Path) -> Program:
     """Return the filter alone: no flows."""
     if not shutil.which("tcpdump"):
         return Program("tcpdump", absent="not installed")
-    return Program(f"tcpdump {_version('tcpdump', '--version')}", ("tcpdump", "-r", str(path), "-w", "/dev/null", FILTER))
+    return Program(
+        f"tcpdump {_version('tcpdump', '--version')}", ("tcpdump", "-r", str(path), "-w", "/dev/null", FILTER)
+    )
 
 
 def suricata(path: Path, folder: Path) -> Program:

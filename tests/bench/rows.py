@@ -131,7 +131,9 @@ def _help(folder: Path, runs: int) -> Measured:
 
 def _small(folder: Path, runs: int) -> Measured:
     path = _made(folder, "small.pcap", lambda at: inputs.write(at, inputs.tile(0.02, 5_000, 1), 5 * MB), 5 * MB)
-    found = _compared(folder, [_cat(path), programs.tcpdump(path), programs.suricata(path, folder), programs.own(path)], runs)
+    found = _compared(
+        folder, [_cat(path), programs.tcpdump(path), programs.suricata(path, folder), programs.own(path)], runs
+    )
     found.seconds(1.0)
     return found
 
@@ -154,7 +156,13 @@ def _mixed8(folder: Path, runs: int) -> Measured:
     path = _mixed(folder, 8 * GB)
     found = _compared(
         folder,
-        [_cat(path), programs.tcpdump(path), programs.suricata(path, folder), programs.nfstream(path, folder), programs.own(path)],
+        [
+            _cat(path),
+            programs.tcpdump(path),
+            programs.suricata(path, folder),
+            programs.nfstream(path, folder),
+            programs.own(path),
+        ],
         min(runs, 3),
     )
     found.at_most(1.0, "cat")
@@ -180,7 +188,13 @@ def _mixed1(folder: Path, runs: int) -> Measured:
     path = _mixed(folder, GB)
     found = _compared(
         folder,
-        [_cat(path), programs.tcpdump(path), programs.suricata(path, folder), programs.nfstream(path, folder), programs.own(path)],
+        [
+            _cat(path),
+            programs.tcpdump(path),
+            programs.suricata(path, folder),
+            programs.nfstream(path, folder),
+            programs.own(path),
+        ],
         runs,
     )
     found.at_most(3.0, "tcpdump")
@@ -191,7 +205,13 @@ def _do4(folder: Path, runs: int) -> Measured:
     path = _made(folder, "do.pcap", lambda at: inputs.write(at, inputs.tile(1.0, 20_000, 1), 4 * GB), 4 * GB)
     found = _compared(
         folder,
-        [_cat(path), programs.tcpdump(path), programs.suricata(path, folder), programs.nfstream(path, folder), programs.own(path)],
+        [
+            _cat(path),
+            programs.tcpdump(path),
+            programs.suricata(path, folder),
+            programs.nfstream(path, folder),
+            programs.own(path),
+        ],
         min(runs, 3),
     )
     path.unlink()
@@ -202,13 +222,21 @@ def _do4(folder: Path, runs: int) -> Measured:
 
 def _flood1(folder: Path, _: int) -> Measured:
     path = _flood(folder, 1_000_000)
-    return _compared(folder, [_cat(path), programs.tcpdump(path), programs.suricata(path, folder), programs.own(path)], 1)
+    return _compared(
+        folder, [_cat(path), programs.tcpdump(path), programs.suricata(path, folder), programs.own(path)], 1
+    )
 
 
 def _flood5(folder: Path, _: int) -> Measured:
     path = _flood(folder, 5_000_000)
     tables = Program("swarmtap", (sys.executable, "-m", "tests.bench.frames", str(path), str(folder / "tables")))
-    chosen = [_cat(path), programs.tcpdump(path), programs.suricata(path, folder), programs.nfstream(path, folder), tables]
+    chosen = [
+        _cat(path),
+        programs.tcpdump(path),
+        programs.suricata(path, folder),
+        programs.nfstream(path, folder),
+        tables,
+    ]
     found = _compared(folder, chosen, 1)
     found.notes.append("swarmtap here: rules, summary, `flows.parquet` and `activity.parquet`.")
     found.seconds(12)
