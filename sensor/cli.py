@@ -238,7 +238,7 @@ def watch(
     ] = 0.0,
     offenders: Annotated[
         int,
-        typer.Option(min=0, max=50, help="Name so many addresses in metrics: who took most off schedule in an hour."),
+        typer.Option(min=0, max=50, help="Name so many addresses in metrics: who took most off schedule in a day."),
     ] = 0,
     state: Annotated[
         str, typer.Option(metavar="FOLDER", help="Where incidents survive a restart; without one they do not.")

@@ -31,6 +31,10 @@ _PAYLOAD: Final = "swarmtap_flow_payload_bytes_total"
 _OFF: Final = "closed|disabled"
 _OPENNESS: Final = (("0", "closed", "dark-blue"), ("1", "open", "green"))
 _YES_NO: Final = (("0", "no", "red"), ("1", "yes", "green"))
+_SCHEDULES: Final = {"open": "green", "allowed": "light-green", "exempt": "blue", "closed": "orange", "disabled": "red"}
+_LEVELS: Final = {
+    "critical": "dark-red", "high": "red", "medium": "orange", "low": "yellow", "informational": "blue",
+}  # fmt: skip
 _WORRY: Final = ((0.0, "green"), (1.0, "orange"))
 _ALARM: Final = ((0.0, "green"), (1.0, "red"))
 
@@ -42,13 +46,15 @@ def overview() -> Json:
     ------
     nothing
     """
+    found = "swarmtap_findings_total"
+    offender = selector("swarmtap_offender_payload_bytes", within="$__range")
     return dashboard(
         "swarmtap-overview",
         "swarmtap / Overview",
         "Update bytes between peers on TCP 7680: how many, where, and whether their sites were open to each other.",
         [
             stat("Off-schedule payload", "Unique payload, in the time shown, between sites that were closed or disabled.",
-                 "bytes", Query(f"sum (increase({selector(_PAYLOAD, within='$__range', schedule=_OFF)}))", instant=True),
+                 "decbytes", Query(f"sum (increase({selector(_PAYLOAD, within='$__range', schedule=_OFF)}))", instant=True),
                  steps=_WORRY, colour="background"),
             stat("Open incidents", "Incidents that are open or ongoing now, of every level.", "short",
                  Query(f"sum ({selector('swarmtap_incidents_open')})", instant=True), steps=_ALARM, colour="background"),
@@ -61,22 +67,23 @@ def overview() -> Json:
                      Query(f"max by (site) ({selector('swarmtap_schedule_open')})", "{{site}}"),
                      names=_OPENNESS, width=24, height=6),
             series("Throughput by schedule", "Unique payload by what the schedule said of the two sides at that instant.",
-                   "Bps", Query(rate(_PAYLOAD, "schedule"), "{{schedule}}"), stacked=True),
+                   "Bps", Query(rate(_PAYLOAD, "schedule"), "{{schedule}}"), stacked=True, colours=_SCHEDULES),
             series("Off-schedule throughput by site", "Unique payload while the two sides were closed or disabled.",
                    "Bps", Query(rate(_PAYLOAD, "site", schedule=_OFF), "{{site}}"), stacked=True),
             series("Throughput by scope", "How far payload went: within a subnet, a site, between sites, to the Internet.",
                    "Bps", Query(rate(_PAYLOAD, "scope"), "{{scope}}"), stacked=True),
-            bars("Top sites", "Sites by unique payload in the time shown.", "bytes",
+            bars("Top sites", "Sites by unique payload in the time shown.", "decbytes",
                  Query(f"topk(10, {grown(_PAYLOAD, 'site')})", "{{site}}", instant=True)),
-            bars("Largest offenders", "Addresses that took most payload off schedule in the last hour, and all others.",
-                 "bytes", Query(f"topk(10, max by (site, taker) ({selector('swarmtap_offender_payload_bytes')}))",
-                                "{{taker}} ({{site}})", instant=True),
+            bars("Largest offenders", "Who took most payload off schedule: the worst day of each, in the time shown.",
+                 "decbytes", Query(f"topk(10, max by (site, taker) (max_over_time({offender})))",
+                                   "{{taker}} ({{site}})", instant=True),
                  width=24, height=7, without="The sensor names hosts only if it is asked to: swarmtap watch --offenders 10"),
             row("Findings and incidents"),
             series("Open incidents by level", "Incidents that are open or ongoing.", "short",
-                   Query(f"sum by (level) ({selector('swarmtap_incidents_open')})", "{{level}}"), stacked=True),
+                   Query(f"sum by (level) ({selector('swarmtap_incidents_open')})", "{{level}}"), stacked=True,
+                   colours=_LEVELS),
             series("Findings by rule", "Verdicts of rules per second; hover an exemplar for the Community ID of a flow.",
-                   "short", Query(rate("swarmtap_findings_total", "rule"), "{{rule}}")),
+                   "short", Query(f"{rate(found, 'rule')} and {grown(found, 'rule')} > 0", "{{rule}}")),
             table("Findings in the time shown", "What the rules found, by site: look up the runbook of the rule's alert.",
                   "short", Query(f"{grown('swarmtap_findings_total', 'site, rule, level')} > 0", instant=True),
                   value="findings", width=24, decimals=0),
@@ -93,6 +100,8 @@ def site() -> Json:
     """
     sizes = "swarmtap_flow_size_bytes_bucket"
     durations = rate("swarmtap_flow_duration_seconds_bucket", "site, le")
+    open_now = selector("swarmtap_incidents_open")
+    open_ever = selector("swarmtap_incidents_open", within="$__range")
     next_change = selector("swarmtap_schedule_next_change_timestamp_seconds")
     return dashboard(
         "swarmtap-site",
@@ -100,7 +109,7 @@ def site() -> Json:
         "One site: what its hosts give and take, with whom, how their attempts end, and when it opens next.",
         [
             table("Sites", "How the policy lets each site peer.", "short",
-                  Query(selector("swarmtap_site_info"), instant=True), value="known", height=6),
+                  Query(selector("swarmtap_site_info"), instant=True), height=6),
             stat("Next change", "When the site's schedule changes next; a site that never does is not shown.",
                  "dateTimeFromNow", Query(f"max by (site) ({next_change}) * 1000", "{{site}}", instant=True),
                  height=6, width=6, text="value_and_name"),
@@ -118,7 +127,7 @@ def site() -> Json:
                    Query(rate("swarmtap_flow_packets_total", "site, direction"), "{{site}} {{direction}}")),
             row("Conversations"),
             series("Flows that started", "By what the schedule said at their start.", "short",
-                   Query(rate("swarmtap_flows_total", "schedule"), "{{schedule}}"), stacked=True),
+                   Query(rate("swarmtap_flows_total", "schedule"), "{{schedule}}"), stacked=True, colours=_SCHEDULES),
             series("Attempts by outcome", "The furthest that flows got within their first window.", "short",
                    Query(rate("swarmtap_connection_attempts_total", "outcome"), "{{outcome}}"), stacked=True),
             series("Flows and peers", "Flows and addresses with a packet in the newest window.", "short",
@@ -130,14 +139,15 @@ def site() -> Json:
                    Query(rate("swarmtap_flow_verdicts_total", "verdict"), "{{verdict}}"), stacked=True),
             series("Handshakes", "How many sides of flows with payload showed a DO handshake.", "short",
                    Query(rate("swarmtap_flow_handshakes_total", "handshake"), "{{handshake}}"), stacked=True),
-            heat("Size of flows", "Flows that ended, by unique payload both ways.", "bytes",
+            heat("Size of flows", "Flows that ended, by unique payload both ways.", "decbytes",
                  Query(f"sum by (le) (increase({selector(sizes, within='$__rate_interval')}))", "{{le}}", heatmap=True)),
             series("Duration of flows", "Half of the flows that ended took less than p50, nine of ten less than p90.", "s",
                    Query(f"histogram_quantile(0.5, {durations})", "{{site}} p50"),
                    Query(f"histogram_quantile(0.9, {durations})", "{{site}} p90")),
             row("Findings"),
             series("Open incidents", "Incidents that are open or ongoing.", "short",
-                   Query(f"sum by (site, level) ({selector('swarmtap_incidents_open')})", "{{site}} {{level}}")),
+                   Query(f"sum by (site, level) ({open_now}) and max by (site, level) (max_over_time({open_ever})) > 0",
+                         "{{site}} {{level}}")),
             table("Findings in the time shown", "What the rules found.", "short",
                   Query(f"{grown('swarmtap_findings_total', 'site, rule, level')} > 0", instant=True),
                   value="findings", decimals=0),
@@ -162,7 +172,7 @@ def swarms() -> Json:
         "swarmtap / Swarms and WAN",
         "Who gives to whom, site by site; what crosses the WAN; and what was sent more than once.",
         [
-            stat("Across the WAN", "Unique payload between sites or to the Internet, in the time shown.", "bytes",
+            stat("Across the WAN", "Unique payload between sites or to the Internet, in the time shown.", "decbytes",
                  Query(wan, instant=True), steps=((1e9, "orange"),)),
             stat("Share across the WAN", "Of all unique payload in the time shown.", "percentunit",
                  Query(f"{wan} / {payload}", instant=True), steps=((0.05, "orange"), (0.25, "red"))),
@@ -171,9 +181,9 @@ def swarms() -> Json:
             stat("Pieces", "DO piece messages in the time shown.", "short",
                  Query(f"sum (increase({selector('swarmtap_flow_pieces_total', within='$__range')}))", instant=True)),
             row("Site by site"),
-            table("From site to site", "Unique payload by the site that gave and the site that took.", "bytes",
+            table("From site to site", "Unique payload by the site that gave and the site that took.", "decbytes",
                   Query(f"{grown(pair, 'from_site, to_site')} > 0", instant=True), value="payload", height=10),
-            bars("Largest pairs", "Pairs of sites by unique payload in the time shown.", "bytes",
+            bars("Largest pairs", "Pairs of sites by unique payload in the time shown.", "decbytes",
                  Query(f"topk(12, {grown(pair, 'from_site, to_site')} > 0)", "{{from_site}} → {{to_site}}", instant=True),
                  height=10),
             series("Payload from site to site", "Unique payload per second, for each pair that moves any.", "Bps",
@@ -214,17 +224,18 @@ def health() -> Json:
                  names=(("0", "refused", "red"), ("1", "loaded", "green"))),
             stat("Loaded", "When policy and rules were last loaded.", "dateTimeFromNow",
                  Query(f"max by (instance) ({reloaded}) * 1000", "{{instance}}", instant=True)),
-            table("Versions", "What runs.", "short", Query(selector("swarmtap_build_info"), instant=True), value="known",
+            table("Versions", "What runs.", "short", Query(selector("swarmtap_build_info"), instant=True),
                   width=6, height=4),
             row("Capture"),
             series("Packets", "Packets that the kernel gave to the sensor.", "pps", Query(packets, "{{interface}}")),
             series("Bytes", "Bytes of those packets, as on the wire.", "Bps",
                    Query(rate("swarmtap_capture_bytes_total", "interface"), "{{interface}}")),
             series("Dropped", "Share of the packets that the kernel dropped because the ring was full.", "percentunit",
-                   Query(f"{drops} / ({drops} + {packets} > 0)", "{{interface}}"), steps=((0.01, "orange"), (0.1, "red"))),
+                   Query(f"{drops} / ({drops} + {packets} > 0)", "{{interface}}"), steps=((0.01, "orange"), (0.1, "red")),
+                   reach=0.02),
             series("Ring", "Share of the ring in use, and how often it was full.", "percentunit",
                    Query(f"max by (interface) ({selector('swarmtap_capture_ring_utilization_ratio')})", "{{interface}} used"),
-                   Query(rate("swarmtap_capture_ring_freezes_total", "interface"), "{{interface}} freezes per second")),
+                   Query(rate("swarmtap_capture_ring_freezes_total", "interface"), "{{interface}} freezes per second"), reach=1),
             series("Lag", "Age of the newest packet when it was read.", "s",
                    Query(f"max by (interface) ({selector('swarmtap_capture_lag_seconds')})", "{{interface}}")),
             series("Newest packet", "Seconds since the newest packet; a replay shows how long ago it was captured.", "s",
@@ -244,7 +255,7 @@ def health() -> Json:
                    Query(rate("swarmtap_weird_total", "kind"), "{{kind}}"), stacked=True),
             series("Flow table", "Share of the flow table in use; at 1, flows are ended early.", "percentunit",
                    Query(f"{entries} / {capacity}", "{{instance}} used"),
-                   Query(rate("swarmtap_flow_table_evictions_total", "instance"), "{{instance}} evictions per second")),
+                   Query(rate("swarmtap_flow_table_evictions_total", "instance"), "{{instance}} evictions per second"), reach=0.1),
             row("Delivery"),
             series("Delivered", "Records that each sink delivered.", "short",
                    Query(rate("swarmtap_sink_deliveries_total", "sink"), "{{sink}}")),
@@ -260,9 +271,8 @@ def health() -> Json:
                    Query(f"rate({selector('process_cpu_seconds_total', within='$__rate_interval')})", "{{instance}}")),
             series("Memory", "Resident memory.", "bytes",
                    Query(selector("process_resident_memory_bytes"), "{{instance}}")),
-            series("Files", "Open descriptors, and how many there may be.", "short",
-                   Query(selector("process_open_fds"), "{{instance}} open"),
-                   Query(selector("process_max_fds"), "{{instance}} most")),
+            series("Files", "Open descriptors, as a share of how many there may be.", "percentunit",
+                   Query(f"{selector('process_open_fds')} / {selector('process_max_fds')}", "{{instance}}"), reach=0.1),
             series("Uptime", "Since the process started.", "s",
                    Query(f"time() - {selector('process_start_time_seconds')}", "{{instance}}")),
         ],
@@ -283,9 +293,9 @@ def case() -> Json:
         "swarmtap / Case",
         "A case of `swarmtap analyze`, back-filled by `swarmtap metrics`: choose the time of its capture, and its instance.",
         [
-            stat("Payload", "Unique payload in the time shown.", "bytes",
+            stat("Payload", "Unique payload in the time shown.", "decbytes",
                  Query(f"sum (increase({selector(_PAYLOAD, within='$__range')}))", instant=True)),
-            stat("Off-schedule payload", "Between sites that were closed or disabled, in the time shown.", "bytes",
+            stat("Off-schedule payload", "Between sites that were closed or disabled, in the time shown.", "decbytes",
                  Query(f"sum (increase({selector(_PAYLOAD, within='$__range', schedule=_OFF)}))", instant=True),
                  steps=_WORRY, colour="background"),
             stat("Flows", "Flows that started in the time shown.", "short",
@@ -297,7 +307,7 @@ def case() -> Json:
                      Query(f"max by (site) ({selector('swarmtap_schedule_open')})", "{{site}}"),
                      names=_OPENNESS, width=24, height=6),
             series("Throughput by schedule", "Unique payload by what the schedule said at that instant.", "Bps",
-                   Query(rate(_PAYLOAD, "schedule"), "{{schedule}}"), stacked=True),
+                   Query(rate(_PAYLOAD, "schedule"), "{{schedule}}"), stacked=True, colours=_SCHEDULES),
             series("Off-schedule throughput by site", "Unique payload while the two sides were closed or disabled.", "Bps",
                    Query(rate(_PAYLOAD, "site", schedule=_OFF), "{{site}}"), stacked=True),
             series("Incidents", "Open or ongoing, by site and level.", "short",
@@ -308,7 +318,7 @@ def case() -> Json:
             series("Flows and peers", "Flows and addresses active at the time.", "short",
                    Query(f"sum by (site) ({selector('swarmtap_flows_active')})", "{{site}} flows"),
                    Query(f"sum by (site, side) ({selector('swarmtap_peers_active')})", "{{site}} {{side}}s")),
-            table("From site to site", "Unique payload by the site that gave and the site that took.", "bytes",
+            table("From site to site", "Unique payload by the site that gave and the site that took.", "decbytes",
                   Query(f"{grown('swarmtap_site_pair_payload_bytes_total', 'from_site, to_site')} > 0", instant=True),
                   value="payload"),
         ],

@@ -19,7 +19,8 @@ h2 { font-size: 1.15rem; margin: 2rem 0 .5rem } p.verdict { font-size: 1.1rem }
 table { border-collapse: collapse; width: 100% } .wide { overflow-x: auto }
 th, td { text-align: left; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid var(--line); vertical-align: top }
 th { font-weight: 600; font-size: .85rem; opacity: .75; white-space: nowrap }
-td.short { white-space: nowrap } td .reason { display: block; opacity: .8; font-size: .9rem }
+td.short { white-space: nowrap } td.who { min-width: 10rem }
+td .reason { display: block; opacity: .8; font-size: .9rem }
 .critical, .high, .disabled { color: var(--bad); font-weight: 600 }
 .medium, .closed { color: var(--odd); font-weight: 600 }
 .open, .allowed { color: var(--good); font-weight: 600 } .numbers { opacity: .75 }
@@ -84,7 +85,7 @@ def _incidents(found: Sequence[Mapping[str, Any]]) -> str:
             _short(each["level"], each["level"]),
             _short(each["site"]),
             f'<td>{escape(each["title"])}<span class="reason">{escape(each["reason"])}</span></td>',
-            f"<td>{escape(each['subject'])}</td>",
+            f'<td class="who">{escape(each["subject"])}</td>',
             _short(each["when"]),
             _short(words.volume(int(each["payload_bytes"]))),
         )

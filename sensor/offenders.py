@@ -1,4 +1,4 @@
-"""Which addresses took most payload off schedule within the last hour: the hosts that metrics name, if asked to.
+"""Which addresses took most payload off schedule within the last day: the hosts that metrics name, if asked to.
 
 Metrics name no host by themselves, because series would grow with the network. Who wants names on a dashboard gets
 the few that matter most: never more series than were asked for, and one for all others.
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 OTHER: Final = ("other", "other")
 _OFF: Final = ("closed", "disabled")
-_SLICE_NS: Final = 300 * 1_000_000_000
-_SLICES: Final = 12  # an hour of them
+_SLICE_NS: Final = 3600 * 1_000_000_000
+_SLICES: Final = 24  # a day of them
 _MOST_ADDRESSES: Final = 5_000  # remembered a slice; what the others took is told as `other`
 
 Taker = tuple[str, ...]
@@ -24,7 +24,7 @@ Taker = tuple[str, ...]
 
 
 class Offenders:
-    """Adds up who took payload off schedule, in slices of five minutes of event time.
+    """Adds up who took payload off schedule, in slices of an hour of event time.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Offenders:
                 kept[key] = kept.get(key, 0) + int(took)
 
     def told(self, until_ns: int) -> dict[Taker, float]:
-        """Return what was taken within the hour before an instant, by site and address; empty if nothing was asked for.
+        """Return what was taken within the day before an instant, by site and address; empty if nothing was asked for.
 
         Raises
         ------

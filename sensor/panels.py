@@ -117,13 +117,19 @@ def grown(metric: str, by: str, **labels: str) -> str:
 
 
 def series(title: str, description: str, unit: str, *queries: Query, **more: Any) -> Panel:
-    """Return lines over time; `stacked` fills and stacks them.
+    """Return lines over time.
+
+    Parameters
+    ----------
+    more
+        `stacked` fills and stacks them, `colours` are those of series whose name means one, `reach` is up to where the
+        axis goes while all values are smaller.
 
     Raises
     ------
     nothing
     """
-    stacked = more.pop("stacked", False)
+    stacked, colours = more.pop("stacked", False), more.pop("colours", {})
     custom: Json = {
         "drawStyle": "line", "lineWidth": 1, "fillOpacity": 25 if stacked else 8, "showPoints": "never",
         "spanNulls": False, "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
@@ -133,6 +139,15 @@ def series(title: str, description: str, unit: str, *queries: Query, **more: Any
         "legend": {"displayMode": "table", "placement": "bottom", "showLegend": True, "calcs": ["max", "lastNotNull"]},
         "tooltip": {"mode": "multi", "sort": "desc"},
     }
+    if "reach" in more:
+        custom["axisSoftMax"] = more.pop("reach")
+    more["overrides"] = tuple(
+        {
+            "matcher": {"id": "byName", "options": name},
+            "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": colour}}],
+        }
+        for name, colour in colours.items()
+    )
     return _panel("timeseries", (title, description, unit), queries, custom, options, **more)
 
 
@@ -195,16 +210,22 @@ def heat(title: str, description: str, unit: str, query: Query, **more: Any) -> 
     return _panel("heatmap", (title, description, unit), (query,), {}, options, **more)
 
 
-def table(title: str, description: str, unit: str, query: Query, *, value: str, **more: Any) -> Panel:
-    """Return one row a series: its labels, and its value in a column named `value`.
+def table(title: str, description: str, unit: str, query: Query, *, value: str = "", **more: Any) -> Panel:
+    """Return one row a series: its labels, and its value in a column named `value`, or no such column.
 
     Raises
     ------
     nothing
     """
     hidden = {"Time": True, "__name__": True, "job": True, "instance": True}
+    if not value:
+        hidden["Value"] = True
     arranged = {"id": "organize", "options": {"excludeByName": hidden, "renameByName": {"Value": value}}}
-    options = {"showHeader": True, "cellHeight": "sm", "sortBy": [{"displayName": value, "desc": True}]}
+    options = {
+        "showHeader": True,
+        "cellHeight": "sm",
+        "sortBy": [{"displayName": value, "desc": True}] if value else [],
+    }
     more.setdefault("transformations", (arranged,))
     return _panel("table", (title, description, unit), (query,), {"align": "auto", "filterable": True}, options, **more)
 

@@ -33,7 +33,7 @@ TARGETS = [
     for param in PANELS
     for target in param.values[1]["targets"]
 ]
-UNITS = {"short", "bytes", "Bps", "pps", "percentunit", "s", "dateTimeFromNow"}  # of Grafana's list
+UNITS = {"short", "bytes", "decbytes", "Bps", "pps", "percentunit", "s", "dateTimeFromNow"}  # of Grafana's list
 STANDINS = {"$__rate_interval": "5m", "$__range": "1h", "$__interval": "1m"}
 FOLDER = Path("grafana/provisioning")
 

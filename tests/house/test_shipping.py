@@ -97,6 +97,20 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     assert float(exposure[1]) <= MOST_EXPOSED
 
 
+@pytest.mark.needs("logrotate")
+def test_logrotate_takes_its_file(tmp_path: Path) -> None:
+    copy = tmp_path / "swarmtap"
+    copy.write_text(tree.text(Path("packaging/logrotate")))
+    copy.chmod(0o644)  # logrotate reads no file that others may write
+    program = shutil.which("logrotate") or "/usr/sbin/logrotate"
+    told = run(program, "--debug", "--state", tmp_path / "state", copy)
+    assert "error" not in told
+    assert "/var/log/swarmtap/eve.json" in told
+    # The sensor opens its file anew when it is told to; copytruncate would lose lines.
+    assert "copytruncate" not in tree.text(copy)
+    assert "systemctl kill --signal=HUP swarmtap.service" in tree.text(copy)
+
+
 def test_unit_is_watched_and_unprivileged() -> None:
     lines = tree.text(UNIT).splitlines()
     wanted = (
