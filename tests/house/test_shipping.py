@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.main import get_command
 
 from sensor import serve, webconfig
+from sensor.cli import app
 from sensor.errors import OperatorError
 from tests.house import tree
 
@@ -83,6 +85,15 @@ def test_sensors_of_compose_hold_nothing_they_do_not_need(name: str) -> None:
     assert service.get("cap_add", []) == (["NET_RAW"] if name == "sensor" else [])
     # The kernel ignores a file's capabilities under no-new-privileges.
     assert not ("cap_add" in service and "security_opt" in service)
+
+
+def test_commands_of_compose_and_unit_are_understood() -> None:
+    known = {option for param in get_command(app).commands["watch"].params for option in param.opts}  # type: ignore[attr-defined]
+    (started,) = re.findall(r"^ExecStart=(.+)$", tree.text(UNIT), re.MULTILINE)
+    commands = [started.split()[1:], *(COMPOSE["services"][name]["command"] for name in ("sensor", "demo"))]
+    for words in commands:
+        assert words[0] == "watch"
+        assert not {word for word in words if word.startswith("-")} - known
 
 
 @pytest.mark.needs("systemd-analyze")
