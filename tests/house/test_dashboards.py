@@ -13,6 +13,7 @@ import yaml
 
 from sensor.catalogue import CATALOGUE
 from tests.house import tree
+from tests.live.test_stage import EXPECTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,24 +171,30 @@ def test_variables_are_used_and_defined(name: str) -> None:
     assert used == set(variables(board))
 
 
-def expressions() -> list[str]:
-    drawn = [target["expr"] for param in PANELS for target in param.values[1]["targets"]]
-    told = [
+def asked(expressions: list[str]) -> set[str]:
+    names = {name for expression in expressions for name, _, _ in selectors(expression)}
+    return {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}
+
+
+def test_every_metric_is_drawn_and_none_but_those() -> None:
+    drawn = asked([target["expr"] for param in PANELS for target in param.values[1]["targets"]])
+    told = asked([
         rule["expr"]
         for path in tree.files()
-        if path.parts[:2] == ("rules", "prometheus") and not path.stem.endswith("_test")
+        if path.parts[:2] == ("rules", "prometheus")
         for group in yaml.safe_load(tree.text(path))["groups"]
         for rule in group["rules"]
-    ]
-    return drawn + told
-
-
-def test_every_metric_is_drawn_or_watched() -> None:
-    asked = {name for expression in expressions() for name, _, _ in selectors(expression)}
-    asked = {re.sub(r"_(bucket|sum|count)$", "", name) for name in asked}
+    ])  # fmt: skip
     names = {each.name for each in CATALOGUE}
-    assert not names - asked, "counted, and shown nowhere"
-    assert not {name for name in asked if name.startswith("swarmtap_")} - names, "shown, and never counted"
+    # An alert says that something is wrong, a panel since when: whoever comes for the one looks at the other.
+    assert not names - drawn, "counted, and drawn nowhere"
+    assert not {name for name in drawn | told if name.startswith("swarmtap_")} - names, "asked for, and never counted"
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_every_panel_has_an_expectation(name: str) -> None:
+    titles = [panel["title"] for panel in BOARDS[name]["panels"] if panel["type"] != "row"]
+    assert sorted(titles) == sorted(EXPECTED[name]), "tests/live/test_stage.py says what each panel must show"
 
 
 def test_scrape_interval_is_one() -> None:

@@ -102,6 +102,9 @@ EXPECTED: dict[str, dict[str, Expectation]] = {
         "Ring": NONE,
         "Lag": NONE,
         "Newest packet": peaks(1e6),
+        "Missing": peaks(0, 0.05),
+        "Link": NONE,  # a replay has none
+        "Silence": both(names("interface", "replay"), NONE),
         "Oddities": NONE,
         "Flow table": peaks(0, 0.01),
         "Delivered": peaks(0.1, sink="terminal"),
