@@ -222,7 +222,7 @@ class Activity:
             "first_offset": rows["first_offset"],
             "first_ts_ns": rows["first_ts_ns"],
             "last_ts_ns": rows["last_ts_ns"],
-            "overrun_s": _overrun(rows, standing, self._window_ns),
+            "overrun_s": self._overrun(rows, standing),
             "clock_back_ms": self._clocks.push(rows),
             "address_step": self._steps(rows),
         }
@@ -338,7 +338,7 @@ class Activity:
         }
         columns = self._standing(standing) | self._permitted(standing) | volumes
         columns |= {"schedule_since_ns": standing.since_ns, "schedule_next_ns": standing.next_ns}
-        columns |= {"overrun_s": _overrun(windows, standing, self._window_ns)}
+        columns |= {"overrun_s": self._overrun(windows, standing)}
         rejudged = activity.assign(**columns)
         standing = self._policing.stand(over, over["start_ns"])
         sums = rejudged.groupby("flow")[[*volumes]].sum().reindex(flows["flow"].to_numpy(), fill_value=0)
@@ -407,6 +407,15 @@ class Activity:
             "community_id": text.community_ids(orig_hi, orig_lo, orig_port, resp_hi, resp_lo, resp_port),
         }
 
+    def _overrun(self, rows: Rows, standing: Standing) -> npt.NDArray[np.int64]:
+        """Return for how many seconds each flow has run on since its slot ended; 0 if it did not begin in that slot."""
+        since, began = standing.since_ns, rows["flow_start_ns"]
+        late = np.zeros(len(rows), dtype=np.int64)
+        outlived = np.flatnonzero((standing.schedule == _CLOSED) & (began < since) & (since > _ALWAYS))
+        outlived = outlived[began[outlived] >= self._policing.slot_before(standing, outlived)]
+        late[outlived] = (rows["window_start_ns"][outlived] + self._window_ns - since[outlived]) // _SECOND_NS
+        return late
+
     def _standing(self, standing: Standing) -> dict[str, Any]:
         """Return the columns of sites and scope."""
         orig, resp = standing.orig.site, standing.resp.site
@@ -470,14 +479,6 @@ class _Sums:
             kept = getattr(self, name)[: self._count][keep]
             setattr(self, name, kept)
         self._count = left
-
-
-def _overrun(rows: Rows, standing: Standing, window_ns: int) -> npt.NDArray[np.int64]:
-    """Return for how many seconds each flow has run on since its slot ended; 0 if it began while closed."""
-    since = standing.since_ns
-    outlived = (standing.schedule == _CLOSED) & (rows["flow_start_ns"] < since) & (since > _ALWAYS)
-    late = rows["window_start_ns"] + window_ns - since
-    return np.where(outlived, late // _SECOND_NS, 0).astype(np.int64)
 
 
 def _addressed(frame: pd.DataFrame, table: type[Table], when: str) -> Rows:

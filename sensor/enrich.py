@@ -122,6 +122,11 @@ class Policing:
         modes = [PEERINGS.index(site.peering) for site in policy.sites]
         self._mode = np.array([*modes, PEERINGS.index(UNKNOWN_SITE)], dtype=np.int8)
 
+    def slot_before(self, standing: Standing, rows: Ints) -> Ints:
+        """Return when the slot began that ended before each of these closed rows: int64[K] ns."""
+        orig, resp = standing.orig.site[rows], standing.resp.site[rows]
+        return self._calendar.judge(orig, resp, standing.since_ns[rows] - 1)[1]
+
     def stand(self, rows: Rows, at_ns: Ints) -> Standing:
         """Say how rows with `orig_hi … resp_lo` stand at the given instants."""
         orig_hi, orig_lo = np.ascontiguousarray(rows["orig_hi"]), np.ascontiguousarray(rows["orig_lo"])

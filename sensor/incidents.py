@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sensor import words
@@ -24,6 +24,10 @@ _ID_DIGITS: Final = 16
 _MOST_EVIDENCE: Final = 16
 _MOST_FLOWS: Final = 65_536
 _TOTAL: Final = ". In total "
+_INCONCLUSIVE: Final = ". Inconclusive: "
+_REMEMBERED: Final = 1000  # of those that closed last
+_CERTAIN: Final = 0.01  # with more lost than this, what was not seen may have been there
+_NO_FLOW: Final = -1  # of an hour, a slot or a day
 _EARLIER: Final = -1  # number of a flow of an earlier run
 _HOUR_NS: Final = 3_600 * 1_000_000_000
 
@@ -32,12 +36,15 @@ _HOUR_NS: Final = 3_600 * 1_000_000_000
 class Traits:
     """What a rule says of its incidents: how long until they close, which ATT&CK techniques they may be.
 
-    `unless` are rules that tell the same thing better: what they tell of a subject is not told again.
+    `unless` are rules that tell the same thing better: what they tell of a subject is not told again. `wait_ns` is how
+    long they are given to do so. `absence` is a rule about what did not come, which loss makes inconclusive.
     """
 
     quiet_ns: int = _HOUR_NS
     attack: tuple[str, ...] = ()
     unless: tuple[str, ...] = ()
+    wait_ns: int = 0
+    absence: bool = False
 
 
 class Proof(Protocol):
@@ -73,13 +80,21 @@ class _Life:
     flows: set[int] = field(default_factory=set)
     evidence: list[Evidence] = field(default_factory=list)
 
+    @property
+    def is_of_flows(self) -> bool:
+        """Whether it is about flows at all; an hour, a slot or a day is about none."""
+        return self.flows != {_NO_FLOW}
+
     def is_quiet(self, now_ns: int) -> bool:
         # A rule on whole flows speaks when they are over, which can be long after their last packets.
         return now_ns - max(self.last_seen_ns, self.last_window_ns) >= self.traits.quiet_ns
 
     def frozen(self) -> Incident:
-        flows = max(self.counted, len(self.flows))
+        flows = max(self.counted, len(self.flows)) if self.is_of_flows else 0
         moved = f", {words.volume(self.payload_bytes)} of payload" if self.payload_bytes else " without payload"
+        total = f"{_TOTAL}{words.count(flows, 'flow')}{moved}" if flows else ""
+        if self.traits.absence and self.loss > _CERTAIN:
+            total += f"{_INCONCLUSIVE}{words.percent(self.loss)} of the payload was lost on the way to the sensor"
         return Incident(
             id=self.id,
             rule=self.rule,
@@ -92,7 +107,7 @@ class _Life:
             last_seen_ns=self.last_seen_ns,
             flows=flows,
             payload_bytes=self.payload_bytes,
-            reason=f"{self.reason.rstrip('. ')}{_TOTAL}{words.count(flows, 'flow')}{moved}.",
+            reason=f"{self.reason.rstrip('. ')}{total}.",
             confidence=round(1.0 - min(max(self.loss, 0.0), 1.0), 4),
             attack=self.traits.attack,
             evidence=tuple(self.evidence),
@@ -111,8 +126,9 @@ class Incidents:
         self._capacity = capacity
         self._living: dict[tuple[str, str], _Life] = {}
         self._closed: list[_Life] = []
+        self._held: list[tuple[int, dict[Any, Any], float]] = []  # until when, what, and what was lost
 
-    def push(self, findings: pd.DataFrame, *, loss: float = 0.0) -> list[Incident]:
+    def push(self, findings: pd.DataFrame, *, loss: float = 0.0, until_ns: int | None = None) -> list[Incident]:
         """Return the incidents that these findings opened, went on with or, after a quiet time, closed.
 
         Parameters
@@ -121,6 +137,9 @@ class Incidents:
             What the judge found: columns of FindingFrame and `evidence`, in time.
         loss
             Share of the packets that were lost meanwhile, 0 to 1; it lowers the confidence.
+        until_ns
+            Start of the first window that can still bring findings; None when no more will come at all. Until then what
+            waits for a better rule goes on waiting.
 
         Raises
         ------
@@ -128,19 +147,39 @@ class Incidents:
         """
         changed: dict[str, _Life] = {}
         for finding in findings.to_dict("records"):
-            if self._is_told_better(finding):
-                continue
-            key = (str(finding["rule"]), str(finding["subject"]))
-            life = self._living.get(key)
-            if life is not None and life.is_quiet(int(finding["window_start_ns"])):
-                changed[life.id] = self._close(key)
-                life = None
-            if life is None:
-                life = self._living[key] = self._open(finding)
-            self._go_on(life, finding, loss)
-            changed[life.id] = life
+            window_ns = int(finding["window_start_ns"])
+            self._release(window_ns, changed)
+            wait_ns = self._traits.get(str(finding["rule"]), Traits()).wait_ns
+            if wait_ns:
+                self._held.append((window_ns + wait_ns, finding, loss))
+            else:
+                self._take(finding, loss, changed)
+        self._release(until_ns, changed)
         self._evict()
         return [life.frozen() for life in _in_time(changed.values())]
+
+    def _release(self, until_ns: int | None, changed: dict[str, _Life]) -> None:
+        """Take what has waited for long enough, in the order in which it fell due."""
+        if not self._held or (until_ns is not None and min(self._held, key=_due)[0] > until_ns):
+            return
+        due = [held for held in self._held if until_ns is None or held[0] <= until_ns]
+        self._held = [held for held in self._held if until_ns is not None and held[0] > until_ns]
+        for _, finding, loss in sorted(due, key=_due):
+            self._take(finding, loss, changed)
+
+    def _take(self, finding: Mapping[Any, Any], loss: float, changed: dict[str, _Life]) -> None:
+        """Open an incident, or go on with one."""
+        if self._is_told_better(finding):
+            return
+        key = (str(finding["rule"]), str(finding["subject"]))
+        life = self._living.get(key)
+        if life is not None and life.is_quiet(int(finding["window_start_ns"])):
+            changed[life.id] = self._close(key)
+            life = None
+        if life is None:
+            life = self._living[key] = self._open(finding)
+        self._go_on(life, finding, loss)
+        changed[life.id] = life
 
     def resume(self, told: Iterable[Incident]) -> None:
         """Take up incidents that an earlier run left open, so that what goes on goes on under the same id.
@@ -150,6 +189,7 @@ class Incidents:
         nothing
         """
         for each in told:
+            reason = each.reason.partition(_INCONCLUSIVE)[0]
             # The judge writes subjects in this form; flows have other numbers now, so they are only counted.
             subject = json.dumps(dict(sorted(each.subject.items())), ensure_ascii=False)
             self._living[each.rule, subject] = _Life(
@@ -159,7 +199,7 @@ class Incidents:
                 level=each.level,
                 site=each.site,
                 subject=subject,
-                reason=each.reason.rpartition(_TOTAL)[0] or each.reason,
+                reason=reason.rpartition(_TOTAL)[0] or reason,
                 traits=self._traits.get(each.rule, Traits()),
                 first_seen_ns=each.first_seen_ns,
                 last_seen_ns=each.last_seen_ns,
@@ -170,6 +210,40 @@ class Incidents:
                 loss=1.0 - each.confidence,
                 evidence=[replace(place, flow=_EARLIER) for place in each.evidence],
             )
+
+    def remember(self) -> dict[str, Any]:
+        """Return what a later run needs beside the incidents that are open: findings that wait, and what closed last.
+
+        Raises
+        ------
+        nothing
+        """
+        held = [
+            (due_ns, finding | {"evidence": [asdict(place) for place in finding["evidence"]]}, loss)
+            for due_ns, finding, loss in self._held
+        ]
+        closed = sorted(self._closed, key=lambda life: (life.last_seen_ns, life.id))[-_REMEMBERED:]
+        return {"held": held, "closed": [asdict(life.frozen()) for life in closed]}
+
+    def recall(self, known: Mapping[str, Any]) -> None:
+        """Go on from what `remember` gave.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it is not of that form.
+        """
+        for due_ns, finding, loss in known["held"]:
+            places = tuple(replace(Evidence(**each), flow=_EARLIER) for each in finding["evidence"])
+            self._held.append((int(due_ns), finding | {"evidence": places, "flows": ()}, float(loss)))
+        living = self._living
+        self._living = {}
+        for each in known["closed"]:
+            places = tuple(Evidence(**place) for place in each["evidence"])
+            self.resume([Incident(**each | {"attack": tuple(each["attack"]), "evidence": places})])
+            self._closed += self._living.values()
+            self._living = {}
+        self._living = living
 
     def adopt(self, traits: Mapping[str, Traits]) -> None:
         """Go by other rules from now on; what is open stays open, and closes as its new rule says.
@@ -241,7 +315,7 @@ class Incidents:
         life.last_seen_ns = max(life.last_seen_ns, int(finding["last_ts_ns"]))
         life.payload_bytes += int(finding["payload_bytes"])
         life.counted += int(finding["flow_count"])
-        life.loss = max(life.loss, loss)
+        life.loss = max(life.loss, loss, float(finding.get("lost_share", 0.0)))
         if len(life.flows) < _MOST_FLOWS:
             life.flows.update(finding["flows"])
         located = {place.flow for place in life.evidence}
@@ -253,7 +327,8 @@ class Incidents:
     def _close(self, key: tuple[str, str]) -> _Life:
         life = self._living.pop(key)
         life.state = "closed"
-        life.counted, life.flows = max(life.counted, len(life.flows)), set()  # the numbers are not needed any more
+        if life.is_of_flows:
+            life.counted, life.flows = max(life.counted, len(life.flows)), set()  # the numbers are not needed any more
         self._closed.append(life)
         return life
 
@@ -315,6 +390,10 @@ def _located(incident: Incident, proof: Proof | None) -> list[dict[str, str | in
         {"file": file, "sha256": sha256, "frame": frame, "offset": offset, "community_id": each.community_id}
         for each, (frame, offset) in zip(incident.evidence, frames, strict=True)
     ]
+
+
+def _due(held: tuple[int, dict[Any, Any], float]) -> int:
+    return held[0]
 
 
 def _in_time(lives: Iterable[_Life]) -> list[_Life]:

@@ -78,6 +78,11 @@ class Outlets:
         """The sinks' names."""
         return tuple(sink.name for sink in self._sinks)
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder for what must outlive the process, if there is one."""
+        return self._store.folder
+
     def prepare(self, who: Person | None) -> None:
         """Make folders and files, as long as we may, and give them to whom we are going to be.
 

@@ -6,7 +6,7 @@ The only file that knows the order. What it gives depends on packets and their t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -59,9 +59,10 @@ class Pipeline:
         self.ledger = Ledger(self.sites.names, options.flows.window_s)
         self.judge = Judge(ruleset)
         self.spans = Spans(policy, self.schedules)
-        self.incidents = Incidents(_traits(ruleset))
+        self.incidents = Incidents(traits(ruleset))
         self._window_ns = options.flows.window_s * _SECOND_NS
         self._last_ns = 0
+        self._judged_ns = 0
 
     def adopt(self, policy: Policy, ruleset: RuleSet) -> None:
         """Judge by another policy and other rules from the next window on; flows, incidents and sums go on."""
@@ -70,7 +71,33 @@ class Pipeline:
         self.ledger.adopt(self.sites.names)
         self.judge.adopt(ruleset)
         self.spans.adopt(policy, self.schedules)
-        self.incidents.adopt(_traits(ruleset))
+        self.incidents.adopt(traits(ruleset))
+
+    def remember(self) -> dict[str, Any]:
+        """Return what a later run needs to judge as if there had been none between; flows begin anew.
+
+        Raises
+        ------
+        nothing
+        """
+        return {
+            "seen_ns": self._judged_ns,
+            "judge": self.judge.remember(),
+            "spans": self.spans.remember(),
+            "incidents": self.incidents.remember(),
+        }
+
+    def recall(self, known: dict[str, Any], start_ns: int) -> None:
+        """Go on from what `remember` gave, before the first packet of `start_ns`.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it is not of that form.
+        """
+        self.judge.recall(known["judge"])
+        self.spans.recall(known["spans"], int(known["seen_ns"]), start_ns)
+        self.incidents.recall(known["incidents"])
 
     def push(self, ordered: Ordered) -> None:
         """Take packets in time order."""
@@ -105,10 +132,11 @@ class Pipeline:
         self.ledger.push(judged.activity, judged.flows["flow"].to_numpy(), messages, handshakes, until_ns)
         window_ns = self._window_ns
         closed_ns = until_ns if until_ns is not None else self._last_ns // window_ns * window_ns + window_ns
-        others = {"flow": judged.flows, "span": self.spans.push(judged.activity, closed_ns)}
+        others = {"flow": judged.flows, "span": self.spans.push(judged.activity, closed_ns, judged.flows)}
         findings = self.judge.push(judged.activity, closed_ns, others, last=until_ns is None)
-        changed = self.incidents.push(findings, loss=self.loss)
+        changed = self.incidents.push(findings, loss=self.loss, until_ns=until_ns)
         changed += self.incidents.flush(self._last_ns if until_ns is None else until_ns)
+        self._judged_ns = closed_ns
         return Step(judged, findings, tuple(changed), closed_ns)
 
     def _edge(self, watermark_ns: int | None) -> int | None:
@@ -120,8 +148,11 @@ class Pipeline:
         return Policing(policy, self.sites, self.schedules, Exemptions(policy))
 
 
-def _traits(ruleset: RuleSet) -> dict[str, Traits]:
-    return {rule.name: Traits(rule.quiet_ns, rule.attack, rule.unless) for rule in ruleset.rules}
+def traits(ruleset: RuleSet) -> dict[str, Traits]:
+    """Return what each rule says of its incidents."""
+    return {
+        rule.name: Traits(rule.quiet_ns, rule.attack, rule.unless, rule.wait_ns, rule.absence) for rule in ruleset.rules
+    }
 
 
 def analyze(

@@ -93,7 +93,7 @@ END_REASONS: Final = ("closed", "idle", "active", "reused", "evicted", "flushed"
 ROLES: Final = ("client", "server", "infrastructure", "unknown", "vpn", "unused")
 LEVELS: Final = ("informational", "low", "medium", "high", "critical")
 PLACES: Final = frozenset({"first_input", "first_number", "first_offset", "clock_back_ms"})  # differ as files are cut
-SPANS: Final = ("hour", "slot", "sensor")
+SPANS: Final = ("hour", "slot", "sensor", "day")
 
 TUNNELS: Final = (
     "none", "ip_in_ip", "mpls", "gre", "erspan", "vxlan", "geneve", "gtp_u", "teredo", "ayiya", "mpls_in_udp",
@@ -444,11 +444,11 @@ class JudgedFlowFrame(Table):
 
 
 class SpanFrame(Table):
-    """What rules of category `span` see: a site in an hour or in a slot, beside what is usual; and the whole sensor."""
+    """What rules of category `span` see: a site in an hour, slot or day, beside what is usual; and the whole sensor."""
 
-    window_start_ns: Annotated[np.int64, "ns", "start of the hour or slot"]
+    window_start_ns: Annotated[np.int64, "ns", "start of the hour, slot or day (UTC)"]
     window_s: Annotated[np.int32, "s", "its length"]
-    span: Annotated[Literal["category"], "", "SPANS: an hour of a site, a slot of a site, an hour of the whole sensor"]
+    span: Annotated[Literal["category"], "", "SPANS: an hour, slot or day of a site, an hour of the whole sensor"]
     site: Annotated[Literal["category"], "", "the site; unknown for the sensor"]
     payload_bytes: Annotated[np.int64, "byte", "unique payload of update traffic; of all traffic for the sensor"]
     packets: Annotated[np.int64, "packet", "packets of the port"]
@@ -459,8 +459,17 @@ class SpanFrame(Table):
         np.float64, "", "payload_bytes beyond usual_bytes, in median absolute deviations, each a tenth of it at least"
     ]
     history: Annotated[np.int64, "", "how many weeks or slots are behind what is usual"]
-    limit_share: Annotated[np.float64, "", "payload_bytes by the site's hourly limit; 0 without a limit, and in a slot"]
+    limit_share: Annotated[
+        np.float64, "", "payload_bytes by the site's hourly or daily limit; 0 without one, and in a slot"
+    ]
+    host: Annotated[Literal["str"], "", "of a day: the host of the site that gave most, by piece headers; else empty"]
+    host_bytes: Annotated[np.int64, "byte", "of a day: what that host gave"]
+    host_share: Annotated[np.float64, "", "of a day: host_bytes by all that hosts of the site gave"]
+    hosts: Annotated[np.int64, "", "of a day: hosts of the site that gave or got pieces"]
     sensor_packets: Annotated[np.int64, "packet", "packets of all sites in that time"]
+    lost_share: Annotated[
+        np.float64, "", "of the payload of flows that were over in that time: acknowledged, but never seen"
+    ]
     flow: Annotated[np.int64, "", "always -1: it is about no flow"]
     community_id: Annotated[Literal["str"], "", "always empty"]
     first_input: Annotated[np.int64, "", "always -1"]
@@ -535,6 +544,7 @@ class FindingFrame(Table):
     ]
     flow_count: Annotated[np.int64, "flow", "flows that the rule counts for the first time"]
     payload_bytes: Annotated[np.int64, "byte", "unique payload of the rows that it is the first to tell"]
+    lost_share: Annotated[np.float64, "", "of the payload of its flows, or of its hour or slot: never seen; 0 unknown"]
     reason: Annotated[Literal["str"], "", "the clauses that matched, in words"]
     evidence: Annotated[Literal["object"], "", "tuple of Evidence: where the flows it tells lie, earliest first"]
 

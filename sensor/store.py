@@ -182,7 +182,7 @@ class Store:
         try:
             opened.execute("PRAGMA journal_mode=WAL")
             opened.execute("PRAGMA synchronous=FULL")
-            found = [row[0] for row in opened.execute("PRAGMA quick_check(1)")]
+            found = [row[0] for row in opened.execute("PRAGMA integrity_check(1)")]
             if found != ["ok"]:
                 raise sqlite3.DatabaseError("; ".join(found))
             version = opened.execute("PRAGMA user_version").fetchone()[0]

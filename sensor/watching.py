@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sensor import privileges, serve, status, webconfig, words
+from sensor import memory, privileges, serve, status, webconfig, words
 from sensor.capturing import Captures
 from sensor.errors import Exit, Mistake, OperatorError
 from sensor.following import Followed
@@ -50,8 +50,10 @@ _REPLAY: Final = "replay"
 _TERMINAL: Final = "terminal"
 _TICK_S: Final = 0.25
 _LOOK_S: Final = 0.1
+_REMEMBER_S: Final = 60.0  # a fast replay does not write for each of its hours
 _STATISTICS_S: Final = 60.0
 _SECOND_NS: Final = 1_000_000_000
+_HOUR_NS: Final = 3600 * _SECOND_NS
 # What a reload and the sinks import late: by then Python's own files may be out of reach.
 _LATE: Final = (
     "encodings.ascii", "encodings.idna", "sensor.rules.load", "sensor.settings",
@@ -122,6 +124,7 @@ class Watch:
         self._stop = self._reload = False
         self._seen = dict.fromkeys(interfaces, Capture(up=True))
         self._lines = 0
+        self._remembered = 0.0
         self._advanced_ns = 0
         self._judged_ns: int | None = None
         self._told_statistics = 0.0
@@ -192,6 +195,7 @@ class Watch:
         if captures.is_started:
             self._look_at(captures)
             self._judge(self._started(captures.now_ns).judged(captures.take(), None))
+            self._remember()
         self._tally()
 
     def replay(self, names: Sequence[str], speed: float) -> None:
@@ -223,15 +227,50 @@ class Watch:
                 self._tick(portion.watermark_ns)
         if self._pipeline is not None:
             self._judge(self._pipeline.advance(None))
+            self._remember()
             self._tally()
 
     def _started(self, start_ns: int) -> Pipeline:
         """Return the pipeline; at the first call make it, and take up what an earlier run left open."""
         if self._pipeline is None:
-            self._pipeline = Pipeline(self._policy, self._ruleset, self.options, start_ns)
-            self._pipeline.incidents.resume(self._outlets.living.values())
+            self._pipeline = self._made(start_ns)
+            if not self._recall(self._pipeline, start_ns):
+                self._pipeline = self._made(start_ns)
             self._note_open()
         return self._pipeline
+
+    def _made(self, start_ns: int) -> Pipeline:
+        made = Pipeline(self._policy, self._ruleset, self.options, start_ns)
+        made.incidents.resume(self._outlets.living.values())
+        return made
+
+    def _recall(self, pipeline: Pipeline, start_ns: int) -> bool:
+        """Take up what an earlier run has learnt; return false where that makes no sense, and is half taken."""
+        folder = self._outlets.folder
+        if folder is None:
+            return True
+        try:
+            known, notice = memory.read(folder)
+            if known:
+                pipeline.recall(known, start_ns)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            notice = memory.set_aside(folder, f"{type(error).__name__}: {error}")
+        except OSError as error:
+            notice = f"what was learnt cannot be read ({error.strerror})"
+        if notice:
+            self.notice(notice)
+        return not notice
+
+    def _remember(self) -> None:
+        """Keep what has been learnt, for the next run."""
+        folder = self._outlets.folder
+        if folder is None or self._pipeline is None:
+            return
+        self._remembered = time.monotonic()
+        try:
+            memory.write(folder, self._pipeline.remember())
+        except OSError as error:
+            self.notice(f"what was learnt cannot be kept ({error.strerror})")
 
     def _slices(self, ordered: Ordered) -> Iterator[Ordered]:
         """Cut packets at the edges of windows, so that time can pass between them."""
@@ -282,6 +321,10 @@ class Watch:
         steps = self._captures.clock_steps if self._captures is not None else 0
         self.tallies.set_health(self._health.gap_ratio, self._health.one_sided_ratio, steps)
         self.tallies.set_judged(step.until_ns)
+        hour = step.until_ns // _HOUR_NS
+        is_new = self._judged_ns is not None and hour != self._judged_ns // _HOUR_NS
+        if is_new and time.monotonic() - self._remembered >= _REMEMBER_S:
+            self._remember()
         self._judged_ns = step.until_ns
         for parcel in self._outlets.tell(step):
             self._tell(parcel.incident)

@@ -18,7 +18,8 @@ from sensor.activity import Activity
 from sensor.enrich import Policing
 from sensor.errors import Exit, Mistake, OperatorError
 from sensor.exemptions import Exemptions
-from sensor.incidents import Incidents, Traits
+from sensor.incidents import Incidents
+from sensor.pipeline import traits
 from sensor.rules.judge import Judge
 from sensor.rules.ruleset import RuleSet
 from sensor.schedule import Schedules
@@ -94,9 +95,9 @@ def rejudge(stored: Stored, policy: Policy, ruleset: RuleSet) -> tuple[Incident,
     )
     rows = judged.activity.sort_values(["window_start_ns", "flow"], kind="stable", ignore_index=True)
     until_ns = int(rows["window_start_ns"].max()) + window_s * _NS if len(rows) else 0
-    spans = Spans(policy, schedules).push(rows, until_ns)
+    spans = Spans(policy, schedules).push(rows, until_ns, judged.flows)
     findings = Judge(ruleset).push(rows, until_ns, {"flow": judged.flows, "span": spans}, last=True)
-    incidents = Incidents({rule.name: Traits(rule.quiet_ns, rule.attack, rule.unless) for rule in ruleset.rules})
+    incidents = Incidents(traits(ruleset))
     incidents.push(findings)
     return incidents.all()
 

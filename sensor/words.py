@@ -20,6 +20,7 @@ _WHOLE_FROM: Final = 99.95  # from here on, a decimal place tells nobody anythin
 _STEPS_S: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _HIDDEN: Final = frozenset("\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff")  # fmt: skip # noqa: E501
 _PAIR: Final = "~"
+_WHOLE_PERCENT: Final = 10  # from here on, tenths say nothing more
 
 
 def volume(count: int) -> str:
@@ -35,6 +36,17 @@ def volume(count: int) -> str:
     while size >= _STEP - 0.5 and unit < len(_UNITS) - 1:
         size, unit = size / _STEP, unit + 1
     return f"{size:.0f} {_UNITS[unit]}" if size >= _WHOLE_FROM else f"{size:.1f} {_UNITS[unit]}"
+
+
+def percent(share: float) -> str:
+    """Return a share of one as `12 %`: whole percents, but for the small.
+
+    Raises
+    ------
+    nothing
+    """
+    hundredths = share * 100
+    return f"{hundredths:.0f} %" if hundredths >= _WHOLE_PERCENT or not share else f"{hundredths:.1g} %"
 
 
 def count(number: int, one: str, many: str = "") -> str:

@@ -2,6 +2,7 @@
 
 Our own are `reason` (the sentence of a finding), `subject` (whom a rule without correlation is about), `quiet` (after
 which its incident closes), `part_of` (another threshold of the same rule), `unless` (rules that tell the same better),
+`wait` (how long they are given to), `absence` (it is about what did not come, which loss makes inconclusive),
 `evasion` (how it is evaded) and `cases`.
 """
 
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
     from sensor.rules.documents import Document
 
 _WORDS: Final = ("title", "id", "name", "status", "description", "author", "level", "license")
-_OUR_WORDS: Final = ("reason", "evasion", "quiet", "part_of")
+_OUR_WORDS: Final = ("reason", "evasion", "quiet", "part_of", "wait")
 _LISTS: Final = ("tags", "references", "falsepositives", "fields", "unless")
 _OTHER: Final = ("date", "modified", "logsource", "detection", "correlation", "related", "taxonomy", "scope", "cases")
-_KEYS: Final = (*_WORDS, *_OUR_WORDS, *_LISTS, *_OTHER, "subject")
+_KEYS: Final = (*_WORDS, *_OUR_WORDS, *_LISTS, *_OTHER, "subject", "absence")
 _NEEDED: Final = ("title", "name", "level")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _CASE_KEYS: Final = ("capture", "policy", "expect")
@@ -110,6 +111,8 @@ def rest(plain: dict[str, Any]) -> dict[str, Any]:
         "quiet_ns": span_ns(plain.get("quiet", _DEFAULT_QUIET)),
         "cases": tuple(_expectation(each) for each in plain.get("cases") or ()),
         "unless": _listed(plain.get("unless")),
+        "wait_ns": span_ns(plain.get("wait")) or 0,
+        "absence": plain.get("absence", False),
     }
 
 
@@ -139,6 +142,11 @@ def _check_ours(document: Document, category: str) -> list[Mistake]:
     found = []
     if "quiet" in plain and span_ns(plain["quiet"]) is None:
         found.append(Mistake(document.at("quiet"), f'"{plain["quiet"]}" is no timespan', "write 30s, 15m, 1h, 1d, 2w"))
+    if "wait" in plain and ((span_ns(plain["wait"]) or _DAY_NS) >= _DAY_NS or "unless" not in plain):
+        right = "write 30s, 2m or 1h, less than a day, and beside it `unless: [name]`"
+        found.append(Mistake(document.at("wait"), f'a wait of "{plain["wait"]}"', right))
+    if not isinstance(plain.get("absence", False), bool):
+        found.append(Mistake(document.at("absence"), f'"{plain["absence"]}"', "absence is true or false"))
     for at, name in enumerate(plain.get("subject", ())):
         if name not in columns:
             hint = nearest(name, columns) or "see the manual of columns"

@@ -7,8 +7,9 @@ subject and window. So findings do not depend on how the windows were cut into p
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 _LOCATORS: Final = ("flow", "community_id", "first_input", "first_number", "first_offset", "first_ts_ns")
 _BASE: Final = (*_LOCATORS, "window_start_ns", "window_s", "payload_bytes", "last_ts_ns", "site")
+_LOST: Final = "lost_share"
+_NO_FLOW: Final = -1  # of an hour, a slot or a day
+_APART: Final = 2  # so that no flow becomes -1
 _WEIGHT: Final = "rows"
 _TOLD: Final = "told"
 _PART: Final = "part"  # which of a correlation's rules a row is of, where that matters
@@ -115,6 +119,39 @@ class Judge:
         findings = findings.sort_values(["window_start_ns", "order", "subject"], kind="stable", ignore_index=True)
         return findings.drop(columns="order")
 
+    def remember(self) -> dict[str, Any]:
+        """Return what a later run needs to go on: plain values and frames.
+
+        Raises
+        ------
+        nothing
+        """
+        return {
+            "waiting": {category: rows for category, rows in self._waiting.items() if len(rows)},
+            "rules": {each.rule.name: each.remember() for each in self._rules},
+        }
+
+    def recall(self, known: dict[str, Any]) -> None:
+        """Go on from what `remember` gave; of rules that are not as they were, nothing is taken.
+
+        Flows have other numbers in each run: those of before become negative.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it is not of that form.
+        """
+        frames = [*known["waiting"].values()]
+        for each in known["rules"].values():
+            frames += [each[name] for name in ("carried", "counted") if each[name] is not None]
+        shift = max((int(frame["flow"].max()) for frame in frames if len(frame)), default=0) + _APART
+        for frame in frames:
+            frame["flow"] = np.where(frame["flow"] == _NO_FLOW, _NO_FLOW, frame["flow"] - shift)
+        self._waiting = dict(known["waiting"])
+        for each in self._rules:
+            if each.rule.name in known["rules"]:
+                each.recall(known["rules"][each.rule.name])
+
     def _due(self, category: str, frame: pd.DataFrame, until_ns: int | None) -> pd.DataFrame:
         """Return the rows whose windows are over, sorted, and keep the others."""
         before = self._waiting.get(category)
@@ -160,13 +197,34 @@ class _RuleJudge:
         self._measured_columns = sorted({measure.column for measure in rule.measures} - {""})
         self._told_by_name = [name for name, _ in reason.places(rule.reason) if name not in reason.MEASURED]
         aliases = {name for name, _ in rule.aliases}
-        wanted = [*rule.subject, *self._measured_columns, *self._told_by_name, *_BASE]
+        self._lost = [_LOST] if _LOST in self._kinds else []
+        wanted = [*rule.subject, *self._measured_columns, *self._told_by_name, *_BASE, *self._lost]
         self._columns = [name for name in dict.fromkeys(wanted) if name not in aliases]
         self._averaged = [measure.column for measure in rule.measures if measure.kind == "value_avg"]
         self._span_ns = max((measure.span_ns for measure in rule.measures), default=1)
         self._horizon_ns = -_LATEST
         self._carried: pd.DataFrame | None = None
         self._counted = np.zeros(0, np.int64)  # flows already counted, ascending
+
+    def remember(self) -> dict[str, Any]:
+        return {
+            "rule": self._digest(),
+            "horizon_ns": self._horizon_ns,
+            "carried": self._carried,
+            "counted": pd.DataFrame({"flow": self._counted}),
+        }
+
+    def recall(self, known: dict[str, Any]) -> None:
+        if known["rule"] == self._digest():
+            self._horizon_ns = int(known["horizon_ns"])
+            carried = known["carried"]
+            if carried is not None and set(self._columns) <= {*carried}:
+                self._carried = carried
+            self._counted = np.sort(known["counted"]["flow"].to_numpy(dtype=np.int64))
+
+    def _digest(self) -> str:
+        """Return what tells this rule from another, or from itself when somebody has changed it."""
+        return hashlib.sha256(repr(replace(self.rule, where="", cases=())).encode()).hexdigest()
 
     def push(self, rows: backend.Encoded, until_ns: int) -> pd.DataFrame | None:
         held = backend.evaluate(self.rule.condition, rows)
@@ -275,6 +333,7 @@ class _RuleJudge:
                 "flows": pd.Series(flows, dtype="object"),
                 "flow_count": counted,
                 "payload_bytes": payload,
+                _LOST: self._shares(both, chosen, begin),
                 "reason": pd.Series(self._reasons(both, hits, chosen, begin, counted), dtype="str"),
                 "evidence": pd.Series(self._evidence(both, at, hits, chosen, number), dtype="object"),
             }
@@ -318,6 +377,13 @@ class _RuleJudge:
         self._counters["flows_forgotten"] += max(len(self._counted) - self._limits.flows, 0)
         self._counted = self._counted[-self._limits.flows :]
         return listed, counted
+
+    def _shares(self, both: pd.DataFrame, chosen: npt.NDArray[np.intp], begin: npt.NDArray[np.intp]) -> Number:
+        """Return what share of each finding's rows was lost, on average."""
+        if not self._lost:
+            return np.zeros(len(begin))
+        many = np.diff(np.append(begin, len(chosen)))
+        return np.asarray(np.add.reduceat(both[_LOST].to_numpy()[chosen], begin) / many, dtype=np.float64)
 
     def _subjects(self, first: pd.DataFrame) -> list[str]:
         columns = sorted(self.rule.subject)

@@ -82,5 +82,6 @@ FORMATS: Final[Mapping[str, Callable[[Any], str]]] = {
     "": _plain,
     "bytes": lambda value: words.volume(int(value)),
     "time": lambda value: instant(int(value)),
+    "share": lambda value: words.percent(float(value)),
     "duration": lambda value: words.duration(int(value)),
 }

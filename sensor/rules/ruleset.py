@@ -64,7 +64,8 @@ class Rule:
     `subject` are the columns that a finding is about. Without measures one row is enough; with several, any of them is.
     `parts` are the conditions that a temporal correlation must see, in order, or that `aliases` speak of: an alias
     is a column of the subject that stands for another column in each part. `unless` are rules that tell the same
-    better: what an incident of theirs with the same subject covers is not told again.
+    better: what an incident of theirs with the same subject covers is not told again, and `wait_ns` is how long they
+    are given to tell it. `absence` is a rule about what did not come.
     """
 
     name: str
@@ -88,6 +89,8 @@ class Rule:
     parts: tuple[Clause, ...] = ()
     aliases: tuple[tuple[str, tuple[str, ...]], ...] = ()
     unless: tuple[str, ...] = ()
+    wait_ns: int = 0
+    absence: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -281,6 +281,32 @@ def _pushes(scene: Scene) -> None:
     scene.tape.segments[:] = [s for s in scene.tape.segments if id(s.link) != early or not s.options]
 
 
+def _hub(scene: Scene) -> None:
+    for n in range(20):
+        at = NOON + n * 7 * MINUTE
+        parts = Content("border hub", 3, last_bytes=420_000)
+        for site, giver, content in (("21.60", 1, parts), ("20.1", 1, parts), ("20.1", 2, parts), ("23.0", 1, CRUMB)):
+            taker, far = Host(f"10.{site}.{50 + n}"), Host(f"10.{site}.{giver}")
+            scene.talk(taker, far, at + giver * SECOND, LAN).run(Transfer(content, range(content.pieces), ahead=3))
+    _give(scene, _a(70), _a(71), NOON + DAY, CRUMB)  # the next day
+
+
+def _long(scene: Scene) -> None:
+    for n, (verdict, size) in enumerate((("opaque", 90), ("opaque", 900))):
+        talk = scene.talk(_a(62 + 2 * n), _a(63 + 2 * n), NOON, LAN, verdict)
+        talk.tcp.connect()
+        for turn in range(42):  # one drop every ten minutes, or rather more than that
+            for side in (ORIG, RESP):
+                talk.tcp.send(side, foreign.noise(f"drop {side} {turn}", size))
+            talk.tcp.settle()
+            talk.tcp.idle(10 * MINUTE)
+        talk.tcp.close(ORIG)
+    talk = scene.talk(_a(66), _a(67), NOON, LAN)  # an update connection that rests
+    talk.greet(SMALL)
+    talk.keep_alive(20 * MINUTE, 21, resp_after_ns=4 * MINUTE)
+    talk.tcp.close(ORIG)
+
+
 # --- the office --------------------------------------------------------------------------------------------------
 def _tongues(scene: Scene) -> None:
     for n, verdict in enumerate(("http", "tls", "ssh", "smb", "rdp", "socks", "bittorrent", "dns", "opaque")):
@@ -307,6 +333,13 @@ def _desks(scene: Scene) -> None:
     talk.tcp.send(RESP, message(77, b"", more=70_000), 70_000)
     talk.tcp.close(ORIG)
     _silent(scene, hq(62), hq(63), at + 5 * MINUTE)  # a listener where it is scheduled
+
+
+def _desk_scan(scene: Scene) -> None:
+    # It begins two seconds before a window ends: the first window alone has too few for a scan.
+    for n in range(60):
+        at = utc("2026-06-12T11:00:08") + n * 300 * MS
+        scene.talk(hq(75), Host(f"10.9.0.{120 + n}"), at, CASH, "too_little").tcp.knock(ONE_SYN)
 
 
 def _cut_short(scene: Scene) -> None:
@@ -534,6 +567,36 @@ STORIES: Final = (
         ),
     ),
     (
+        "annex",
+        Story(
+            "hub",
+            "one host gives to twenty",
+            "In the plant one PC gives to 20 others; in the halls two share that, and a remote desk gives little.",
+            81,
+            _hub,
+            (
+                *found("v02_super_seeder", host="10.21.60.1"),
+                *found("w07_over_limit", site="plant"),
+            ),
+            HEADERS,
+        ),
+    ),
+    (
+        "annex",
+        Story(
+            "long-talks",
+            "connections that live for seven hours",
+            "One of a few unknown bytes every ten minutes, one of more, and an update connection that rests.",
+            3,
+            _long,
+            (
+                *found("p14_tunnel_shape", orig_ip="10.21.2.62", resp_ip="10.21.2.63"),
+                *found("p02_opaque", orig_ip="10.21.2.64", resp_ip="10.21.2.65"),
+            ),
+            WHOLE,
+        ),
+    ),
+    (
         "office",
         Story(
             "foreign-tongues",
@@ -566,6 +629,18 @@ STORIES: Final = (
                 *found("w04_transfer_while_disabled", site_pair="branch~cash-desks"),
             ),
             HEADERS,
+        ),
+    ),
+    (
+        "office",
+        Story(
+            "desk-scan",
+            "a scan of the cash desks",
+            "60 addresses in 18 s, where peers are disabled: one cause, although attempts are news there, too.",
+            60,
+            _desk_scan,
+            found("r01_horizontal_scan", orig_ip="10.1.20.75"),
+            WHOLE,
         ),
     ),
     (

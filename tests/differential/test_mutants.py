@@ -11,7 +11,7 @@ import pytest
 
 from sensor import pipeline, settings
 from sensor.flows import FlowOptions
-from sensor.incidents import Incidents, Traits
+from sensor.incidents import Incidents
 from sensor.pipeline import Options
 from sensor.rules import cases
 from sensor.rules.judge import Judge
@@ -47,9 +47,10 @@ def pushes(capture: Path, policy: Path, flow_table: int) -> tuple[tuple[Any, ...
 
 def judged(rules: tuple[Rule, ...], capture: Path, policy: Path, flow_table: int) -> tuple[Incident, ...]:
     judge = Judge(RuleSet(rules, {}))
-    incidents = Incidents({rule.name: Traits(rule.quiet_ns, rule.attack, rule.unless) for rule in rules})
+    incidents = Incidents(pipeline.traits(RuleSet(rules, {})))
     for activity, until_ns, others, last in pushes(capture, policy, flow_table):
-        incidents.push(judge.push(activity, until_ns, others, last=last))
+        findings = judge.push(activity, until_ns, others, last=last)
+        incidents.push(findings, until_ns=None if last else until_ns)
     return incidents.all()
 
 

@@ -12,6 +12,7 @@ LONG = 300  # twice what a file aims at wants a reason
 REASONS = {
     "carve.py": "two readings of the same packets, and what both know of a piece",
     "activity.py": "one join of five tables; its parts would pass each other the same columns",
+    "spans.py": "hours, days and slots are counted in one walk, and remembered together",
     "samples/annex.py": "the stories of the annex, side by side",
     "samples/borders.py": "the near misses, side by side",
     "sources/filter.py": "one program for the kernel, jump by jump",

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
+import struct
+import subprocess
+import sys
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -78,6 +83,41 @@ def test_watched_as_it_happens_the_incidents_are_the_same(
     opened |= {each.id for each in pipeline.advance(None).changed}
     assert told(pipeline.incidents.all()) == told(offline)
     assert opened == {each.id for each in offline}, "no other was ever told"
+
+
+def test_after_a_restart_in_the_middle_the_incidents_are_the_same(
+    capture: Path, offline: tuple[Incident, ...], tmp_path: Path
+) -> None:
+    """The first half is replayed by one process, the second by another that has its state folder only."""
+    data = capture.read_bytes()
+    halves = bytearray(data[:24]), bytearray(data[:24])
+    at, cut_ns = 24, day.START + 15 * 3600 * SECOND + 720 * SECOND
+    while at < len(data):
+        seconds, micros, size, _ = struct.unpack_from("<IIII", data, at)
+        halves[seconds * SECOND + micros * 1000 >= cut_ns].extend(data[at : at + 16 + size])
+        at += 16 + size
+    for number, half in enumerate(halves):
+        path = tmp_path / f"{number}.pcap"
+        path.write_bytes(half)
+        run = [
+            sys.executable,
+            "-m",
+            "sensor",
+            "watch",
+            "--replay",
+            str(path),
+            "--speed",
+            "0",
+            "--listen",
+            "127.0.0.1:0",
+        ]
+        options = ["-p", str(ROOT / "pcaps" / "office.yaml"), "--state", str(tmp_path / "state")]
+        done = subprocess.run([*run, *options], capture_output=True, text=True, check=False, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+    with sqlite3.connect(tmp_path / "state" / "incidents.sqlite") as database:
+        kept = [json.loads(record) for (record,) in database.execute("SELECT record FROM incident")]
+    found = {each["id"]: (each["rule"], each["subject"], each["first_seen_ns"], each["flows"]) for each in kept}
+    assert found == {each.id: (each.rule, each.subject, each.first_seen_ns, each.flows) for each in offline}
 
 
 def test_public_captures_of_windows_hosts_have_no_incident() -> None:

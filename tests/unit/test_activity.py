@@ -436,6 +436,7 @@ def test_a_flow_over_the_opening_is_off_window_in_part() -> None:
         (MIDNIGHT, MIDNIGHT, 0),  # it began when all was closed already
         (MIDNIGHT + SECOND, MIDNIGHT + 600 * SECOND, 0),
         (NOON, NIGHT - 10 * SECOND, 0),
+        (NIGHT - SECOND, MIDNIGHT + 600 * SECOND, 0),  # it began before the slot, and only passed through it
     ],
 )
 def test_how_long_a_flow_outlives_its_slot(began_ns: int, at_ns: int, overrun_s: int) -> None:

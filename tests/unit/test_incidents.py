@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -42,17 +43,20 @@ def finding(minute: int, *flows: int, **changes: Any) -> dict[str, Any]:
         "flows": flows,
         "flow_count": len(flows),
         "payload_bytes": 1000,
+        "lost_share": 0.0,
         "reason": f"minute {minute}.",
         "evidence": tuple(place(flow, minute * MINUTE + 1) for flow in flows),
     }
     return base | changes
 
 
-def pushed(incidents: Incidents, *findings: dict[str, Any], loss: float = 0.0) -> Sequence[Any]:
+def pushed(
+    incidents: Incidents, *findings: dict[str, Any], loss: float = 0.0, until_ns: int | None = None
+) -> Sequence[Any]:
     frame = cases.findings(*findings).assign(
         evidence=pd.Series([each["evidence"] for each in findings], dtype="object")
     )
-    return incidents.push(frame, loss=loss)
+    return incidents.push(frame, loss=loss, until_ns=until_ns)
 
 
 def test_an_incident_opens_goes_on_and_closes() -> None:
@@ -191,3 +195,37 @@ def test_a_rule_on_whole_flows_is_quiet_from_when_it_spoke() -> None:
     assert again.id == first.id
     assert incidents.flush(NOON + 200 * MINUTE) == []
     assert [each.state for each in incidents.flush(NOON + 210 * MINUTE)] == ["closed"]
+
+
+def test_a_finding_waits_for_a_better_rule_and_is_told_if_none_speaks() -> None:
+    traits = TRAITS | {"mild": Traits(quiet_ns=10 * MINUTE, unless=("r",), wait_ns=2 * MINUTE)}
+    mild, other = {"rule": "mild", "first_ts_ns": NOON}, '{"orig_ip": "10.0.0.9"}'
+    whole = Incidents(traits)
+    all_at_once = [finding(0, 1, **mild), finding(0, 2, **mild, subject=other), finding(1, 3), finding(9, 4)]
+    pushed(whole, *all_at_once)
+    bit_by_bit = Incidents(traits)
+    assert [pushed(bit_by_bit, each, until_ns=each["window_start_ns"]) for each in all_at_once[:2]] == [[], []]
+    pushed(bit_by_bit, all_at_once[2], until_ns=NOON + 90 * SECOND)
+    assert {each.rule for each in bit_by_bit.all()} == {"r"}
+    (told,) = bit_by_bit.push(cases.findings().iloc[:0], until_ns=NOON + 2 * MINUTE)
+    assert (told.rule, told.subject) == ("mild", {"orig_ip": "10.0.0.9"})
+    pushed(bit_by_bit, all_at_once[3])
+    assert whole.all() == bit_by_bit.all()
+    assert Counter(each.rule for each in whole.all()) == {"r": 1, "mild": 1}
+
+
+def test_with_loss_an_absence_proves_nothing_and_says_so() -> None:
+    incidents = Incidents({"r": Traits(absence=True), "present": Traits()})
+    for name in ("r", "present"):
+        pushed(incidents, finding(0, -1, rule=name, lost_share=0.25, reason="nothing came."))
+    pushed(incidents, finding(0, -1, subject="{}", lost_share=0.001, reason="nothing came."))
+    told = {(each.rule, json.dumps(each.subject)): (each.reason, each.confidence) for each in incidents.all()}
+    lost = "nothing came. Inconclusive: 25 % of the payload was lost on the way to the sensor."
+    assert told == {
+        ("r", '{"orig_ip": "10.0.0.1"}'): (lost, 0.75),
+        ("present", '{"orig_ip": "10.0.0.1"}'): ("nothing came.", 0.75),
+        ("r", "{}"): ("nothing came.", 0.999),
+    }
+    resumed = Incidents({"r": Traits(absence=True)})
+    resumed.resume(each for each in incidents.all() if each.rule == "r")
+    assert {each.reason for each in resumed.all()} == {lost, "nothing came."}

@@ -114,3 +114,25 @@ def test_after_a_long_silence_all_begins_anew() -> None:
     told = spans.push(rows((START + 500 * WEEK, "hq", 100)), START + 500 * WEEK + HOUR)
     assert len(told) < 10
     assert told["history"].max() == 0
+
+
+def test_a_day_says_who_gave_most_and_how_much_of_the_limit_it_was() -> None:
+    policy = Policy((Site("hq", (), daily_bytes=1000), Site("ber", (), peering="allowed")))
+    spans = Spans(policy, Weekly())
+    one = {"orig_packets": 1}
+    seen = cases.activity(
+        {"window_start_ns": START, "resp_ip": "10.1.0.6", "resp_piece_bytes": 90, "payload_bytes": 100, **one},
+        {"window_start_ns": START + HOUR, "resp_ip": "10.1.0.7", "resp_piece_bytes": 10, "payload_bytes": 400, **one},
+    )
+    told = spans.push(seen, START + 24 * HOUR)
+    day = told[told["span"] == "day"]
+    columns = ("site", "window_s", "payload_bytes", "host", "host_bytes", "host_share", "hosts", "limit_share")
+    assert shown(day, *columns) == [("hq", 86_400, 500, "10.1.0.6", 90, 0.9, 3, 0.5)]
+    assert day["window_start_ns"].item() == START - 12 * HOUR
+
+
+def test_a_span_says_what_its_flows_lost() -> None:
+    spans = Spans(POLICY, Weekly())
+    lossy = pd.DataFrame({"window_start_ns": [START, START + HOUR], "gap_bytes": [30, 7], "payload_bytes": [70, 0]})
+    told = spans.push(rows((START, "hq", 5)), START + HOUR, lossy)
+    assert set(shown(told, "lost_share")) == {(0.3,)}
