@@ -20,6 +20,7 @@ class TimeInterval:
 
     An empty tuple matches always. Ranges are inclusive at both ends, but for `times`, which is minutes of the local
     day as [start, end). Weekdays count from Sunday = 0; negative days of the month count from its end (-1 = last).
+    `imported` are slots of a calendar file, sorted [start, end) in UTC ns; where they are given, nothing else counts.
     """
 
     times: tuple[tuple[int, int], ...] = ()
@@ -28,6 +29,7 @@ class TimeInterval:
     months: tuple[tuple[int, int], ...] = ()
     years: tuple[tuple[int, int], ...] = ()
     location: str | None = None
+    imported: tuple[tuple[int, int], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sensor.intervals import DAY_MINUTES, write_interval
-from sensor.policy import UNKNOWN_SITE
+from sensor.policy import UNKNOWN_SITE, TimeInterval
 from sensor.schema import SCHEDULES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sensor.policy import Policy, Site, TimeInterval
+    from sensor.policy import Policy, Site
 
 Slots = npt.NDArray[np.int64]
 Instants = npt.NDArray[np.int64]
@@ -122,6 +122,8 @@ def evaluate(intervals: Sequence[TimeInterval], timezone: str, start_ns: int, en
 
 def _evaluate_one(interval: TimeInterval, timezone: str, start_s: int, end_s: int) -> Slots:
     """Shift what holds on the wall clock to UTC, stretch by stretch of one offset: gaps and repeats come out right."""
+    if interval.imported is not None:
+        return np.array(interval.imported, dtype=np.int64).reshape(-1, 2) // _S
     wall = _wall_slots(interval, start_s // _DAY_S - 2, end_s // _DAY_S + 2)
     parts = []
     for first, beyond, offset in _stretches(timezone, start_s, end_s):
@@ -388,11 +390,31 @@ def _find(slots: Slots, at_ns: Instants) -> tuple[npt.NDArray[np.bool_], Instant
     return beyond % 2 == 1, bounds[beyond], bounds[beyond + 1]
 
 
+def _written(interval: TimeInterval) -> list[TimeInterval]:
+    """Return an interval as Alertmanager can say it: slots of a calendar as days of UTC, to the minute."""
+    if interval.imported is None:
+        return [interval]
+    found = []
+    for start_ns, end_ns in interval.imported:
+        at, end = start_ns // (60 * _S), -(-end_ns // (60 * _S))
+        while at < end:
+            day = datetime.fromtimestamp(at * 60, UTC)
+            minute = at % DAY_MINUTES
+            until = min(DAY_MINUTES, minute + end - at)
+            only = ((day.year, day.year),), ((day.month, day.month),), ((day.day, day.day),)
+            years, months, days = only
+            found.append(
+                TimeInterval(((minute, until),), months=months, years=years, days_of_month=days, location="UTC")
+            )
+            at += until - minute
+    return found
+
+
 def explain(policy: Policy) -> str:
     """Write the policy's time intervals without sugar, as YAML that Alertmanager reads too."""
     lines = ["time_intervals:"]
     for name, intervals in policy.time_intervals.items():
         quoted = name.replace("'", "''")
         lines += [f"  - name: '{quoted}'", "    time_intervals:"]
-        lines += [f"      - {write_interval(one)}" for one in intervals]
+        lines += [f"      - {write_interval(one)}" for each in intervals for one in _written(each)]
     return "\n".join(lines) + "\n" if policy.time_intervals else "time_intervals: []\n"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 import yaml
 
+from sensor import calendars
 from sensor.errors import Mistake, OperatorError
 from sensor.intervals import (
     check_times,
@@ -277,7 +278,8 @@ class _Reading:
         self.exemption_nodes: list[yaml.Node] = []
         self.items: dict[str, tuple[list[yaml.Node], list[TimeInterval]]] = {}
         self.prefixes: dict[Network, str] = {}
-        elsewhere: list[Mistake] = []
+        self.elsewhere: list[Mistake] = []
+        self.folder = path.parent
 
         known = ("version", "time_intervals", "sites", "endpoints", "exceptions", "capture")
         top = self.page.keys(self.page.compose(data), "the policy", known, ("version", "sites"))
@@ -292,9 +294,9 @@ class _Reading:
             try:
                 endpoints = read_inventory(path.parent / inventory)
             except OperatorError as bad:
-                elsewhere += bad.mistakes
-        if self.page.mistakes or elsewhere:
-            raise OperatorError(*self.page.ordered(), *elsewhere)
+                self.elsewhere += bad.mistakes
+        if self.page.mistakes or self.elsewhere:
+            raise OperatorError(*self.page.ordered(), *self.elsewhere)
         digest = hashlib.sha256(data).hexdigest()
         self.policy = Policy(sites, intervals, exemptions, endpoints, local, source=str(path), sha256=digest)
 
@@ -308,26 +310,39 @@ class _Reading:
     def _intervals(self, node: yaml.Node | None) -> dict[str, tuple[TimeInterval, ...]]:
         found: dict[str, tuple[TimeInterval, ...]] = {}
         for item in self.page.items(node, "time intervals", may_be_empty=True):
-            known = ("name", "time_intervals", "patch_tuesday")
+            known = ("name", "time_intervals", "patch_tuesday", "ics", "location")
             keys = self.page.keys(item, "a time interval", known, ("name",))
             name = self.page.value(keys.get("name"), read_text, "")
             if name and name in self.interval_nodes:
                 self.page.wrong(keys["name"], f"time interval {quote(name)} a second time", "give each its own name")
-            if keys and ("time_intervals" in keys) == ("patch_tuesday" in keys):
-                self.page.wrong(
-                    item,
-                    "time_intervals and patch_tuesday" if "patch_tuesday" in keys else "a name without times",
-                    "write either time_intervals or patch_tuesday",
-                )
+            given = [key for key in ("time_intervals", "patch_tuesday", "ics") if key in keys]
+            if keys and len(given) != 1:
+                read = " and ".join(given) or "a name without times"
+                self.page.wrong(item, read, "write either time_intervals, patch_tuesday or ics")
+            if "location" in keys and "ics" not in keys:
+                self.page.wrong(keys["location"], "location beside no ics", "write it in each item")
             self.interval_nodes.setdefault(name, keys.get("name", item))
             found.setdefault(name, ())
-            if "patch_tuesday" in keys:
+            if "ics" in keys:
+                found[name] = self._calendar(keys)
+            elif "patch_tuesday" in keys:
                 found[name] = self._patch_tuesday(keys["patch_tuesday"])
             elif "time_intervals" in keys:
                 nodes = self.page.items(keys["time_intervals"], "time intervals")
                 found[name] = tuple(self._interval(one) for one in nodes)
                 self.items[name] = (nodes, list(found[name]))
         return found
+
+    def _calendar(self, keys: dict[str, yaml.Node]) -> tuple[TimeInterval, ...]:
+        name = self.page.value(keys.get("ics"), read_text, "")
+        location = self.page.value(keys.get("location"), read_timezone, None)
+        if not name:
+            return ()
+        try:
+            return (TimeInterval(imported=calendars.read(self.folder / name, location or "UTC")),)
+        except OperatorError as bad:
+            self.elsewhere += bad.mistakes
+            return ()
 
     def _interval(self, node: yaml.Node) -> TimeInterval:
         page = self.page
@@ -496,7 +511,8 @@ class _Reading:
                 node, f"site {name} is {site.peering}, so its windows mean nothing", "say scheduled, or delete them"
             )
         used = [one for window in (*site.update_windows, *site.exclude) for one in self.policy.time_intervals[window]]
-        if site.peering == "scheduled" and "timezone" not in keys and any(one.location is None for one in used):
+        local = [one for one in used if one.location is None and one.imported is None]
+        if site.peering == "scheduled" and "timezone" not in keys and local:
             page.wrong(
                 node, f"site {name} has no timezone, so its windows are in UTC", "say which, as Europe/Berlin or UTC"
             )
