@@ -98,9 +98,11 @@ class Network:
             assert running.stderr is not None
             while "listening on" not in (line := running.stderr.readline()):
                 assert line, "tcpdump did not start"
-            yield
-            time.sleep(1.0)
-            running.send_signal(signal.SIGINT)
+            try:
+                yield
+                time.sleep(1.0)
+            finally:
+                running.send_signal(signal.SIGINT)
             told = running.stderr.read()
             assert "0 packets dropped by kernel" in told, told
 
