@@ -171,6 +171,20 @@ def find_record(data, start, end, big, header, around_s):
     return np.int64(-1)
 
 
+@kernel(READONLY_BYTES, INT64, BOOLEAN, INT64, INT64)
+def find_start(data, start, big, header, around_s):
+    """Find the first place from `start` on where records seem to begin, as `find_record` does for one near a time.
+
+    Returns
+    -------
+    int
+        The place in `data`, or -1.
+    """
+    if start < 0:
+        return -1
+    return find_record(data, start, np.int64(data.shape[0]), big, header, around_s)
+
+
 @inline()
 def be16(data, at):
     """Read two bytes, big-endian, as int64."""

@@ -9,7 +9,9 @@ draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng.
 
 from __future__ import annotations
 
+import os
 import struct
+import threading
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
@@ -83,7 +85,10 @@ def chain(head: bytes, source: int, room: int, port: int = ALL_FRAMES) -> Chain:
 
     With a port, frames that can say nothing of it may be left out.
     """
-    return Pcapng(source, room) if head[:4] == PCAPNG_MAGIC else Pcap(head, source, room, port)
+    if head[:4] == PCAPNG_MAGIC:
+        return Pcapng(source, room)
+    helped = len(os.sched_getaffinity(0)) > 1
+    return Pcap(head, source, room, port, Pcap(head, source, room, port) if helped else None)
 
 
 def link_type(head: bytes) -> int:
@@ -94,9 +99,18 @@ def link_type(head: bytes) -> int:
 
 
 class Pcap:
-    """A classic pcap: one header, then records."""
+    """A classic pcap: one header, then records.
 
-    def __init__(self, head: bytes, source: int, room: int, port: int = ALL_FRAMES) -> None:
+    Parameters
+    ----------
+    head, source, room, port
+        As for `chain`.
+    helper : Pcap, optional
+        Another of the same, which walks on in a thread of its own from where records seem to begin; what it finds
+        counts if this one arrives exactly there.
+    """
+
+    def __init__(self, head: bytes, source: int, room: int, port: int = ALL_FRAMES, helper: Pcap | None = None) -> None:
         self._big, self._tick_ns, self._header = PCAP_MAGICS[head[:4]]
         self._link = link_type(head)
         self._source = source
@@ -107,6 +121,8 @@ class Pcap:
         self._cursors = np.zeros(records.CURSOR_WORDS, dtype=np.int64)
         self._kept_bytes = _FIRST_KEPT_BYTES
         self._port = port
+        self._helper = helper
+        self._ahead: _Ahead | None = None
         self.passed = np.zeros(4, dtype=np.int64)
         self.format = "pcap" if self._tick_ns == _MICROSECOND_NS else "pcap (ns)"
         self.drops = 0
@@ -116,7 +132,14 @@ class Pcap:
         cursor, out = self._cursor, self._out
         cursor[records.POSITION] = start = start if self._started or start else PCAP_HEADER_BYTES
         self._started = True
-        count = self._walk_wide(data, base)
+        if self._ahead is not None and base + start >= self._ahead.offset and (taken := self._taken(base, start)):
+            return taken
+        span = min(_SPAN_BYTES, len(self._out) * self._kept_bytes // 2)
+        if self._ahead is not None:
+            span = min(span, self._ahead.offset - base - start)
+        elif self._helper is not None:
+            span = self._send_ahead(data, base, start, span)
+        count = self._walk_wide(data, base, span)
         if not self.passed[records.PASSED]:
             count = records.walk_pcap(
                 data, base, self._big, self._tick_ns, self._header, self._link, self._source, cursor, out
@@ -125,14 +148,44 @@ class Pcap:
         broken = "a record that cannot be (its captured length is impossible)"
         return out[:count], int(cursor[records.POSITION]), broken if cursor[records.STOP] == records.BAD_LENGTH else ""
 
-    def _walk_wide(self, data: Bytes, base: int) -> int:
-        """Walk with several cursors over about as many bytes as there is room for what is kept of them."""
+    def _send_ahead(self, data: Bytes, base: int, start: int, span: int) -> int:
+        """Let the helper walk what follows this span, if there is enough of it; returns how far it is to its start."""
+        helper = self._helper
+        if helper is None or len(data) - start < 4 * span:
+            return span
+        (around_s,) = struct.unpack_from(">I" if self._big else "<I", data, start)
+        place = int(records.find_start(data, start + span, self._big, self._header, around_s))
+        if place < 0:
+            return span
+        helper._cursor[:2] = place, 0  # noqa: SLF001 - it is one of us
+        self._ahead = _Ahead(helper, data, base, base + place, span)
+        self._ahead.start()
+        return place - start
+
+    def _taken(self, base: int, start: int) -> tuple[Rows, int, str] | None:
+        """Return what the helper found, if it began where this one is now; else it is forgotten."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return None
+        ahead.join()
+        helper, moved = ahead.helper, ahead.base - base
+        if ahead.offset != base + start or not helper.passed[records.PASSED]:
+            return None
+        frames = helper._out[: ahead.count]  # noqa: SLF001 - it is one of us
+        frames["at"] += moved
+        frames["number"] += self._cursor[records.NUMBER]
+        self._cursor[records.NUMBER] += helper._cursor[records.NUMBER]  # noqa: SLF001
+        self.passed[:] = helper.passed
+        return frames, int(helper._cursor[records.POSITION]) + moved, ""  # noqa: SLF001
+
+    def _walk_wide(self, data: Bytes, base: int, span: int) -> int:
+        """Walk so many bytes with several cursors."""
         if len(self._scratch) != len(self._out):
             self._scratch = Frames.empty(len(self._out))
         count: int = records.walk_pcap_wide(
             data,
             base,
-            min(_SPAN_BYTES, len(self._out) * self._kept_bytes // 2),
+            span,
             self._big,
             self._tick_ns,
             self._header,
@@ -146,6 +199,19 @@ class Pcap:
             self.passed,
         )
         return count
+
+
+class _Ahead(threading.Thread):
+    """A walk beside another one; kernels release the interpreter."""
+
+    def __init__(self, helper: Pcap, data: Bytes, base: int, offset: int, span: int) -> None:
+        super().__init__(name="walk ahead", daemon=True)
+        self.helper, self.base, self.offset, self.count = helper, base, offset, 0
+        self._data, self._span = data, span
+
+    def run(self) -> None:
+        """Walk."""
+        self.count = self.helper._walk_wide(self._data, self.base, self._span)  # noqa: SLF001 - it is of this module
 
 
 class Pcapng:

@@ -61,12 +61,14 @@ class Contents:
 
     def read(self, size: int) -> Bytes:
         """Read `size` bytes of the stream, or what is left; a broken compression ends it, and is noted."""
+        if self.broken:
+            return np.empty(0, dtype=np.uint8)  # what is broken is not asked again: bz2 would raise another error
         room = np.empty(size, dtype=np.uint8)
         view, filled = room.data, 0
         try:
             while count := self.stream.readinto(view[filled : filled + _PORTION_BYTES]):
                 filled += count
-        except (OSError, EOFError, lzma.LZMAError, zlib.error, ValueError) as error:
+        except (OSError, EOFError, lzma.LZMAError, zlib.error, ValueError, MemoryError) as error:
             self.broken = f"a compressed stream that is broken ({error})"
         return room[:filled]
 

@@ -30,9 +30,10 @@ def capture(seed: int, frames: int, *, nested: bool, jump_s: int = 0) -> bytes:
     return b"".join(parts)
 
 
-def walked(data: bytes, monkeypatch: pytest.MonkeyPatch, *, wide: bool) -> tuple[Rows, int, str]:
+def walked(data: bytes, monkeypatch: pytest.MonkeyPatch, *, wide: bool, helped: bool = False) -> tuple[Rows, int, str]:
     monkeypatch.setattr(chains, "_SPAN_BYTES", SPAN if wide else 0)
-    chain = chains.chain(data[:24], 3, 4096)
+    helper = chains.Pcap(data[:24], 3, 4096) if helped else None
+    chain = chains.Pcap(data[:24], 3, 4096, 0, helper)
     whole = np.frombuffer(data, dtype=np.uint8)
     used, found = 0, [Frames.empty()]
     while True:
@@ -55,6 +56,21 @@ def test_as_a_plain_walk(seed: int, nested: bool, jump_s: int, monkeypatch: pyte
     assert len(plain[0]) == 20_000
     assert np.array_equal(found[0], plain[0])
     assert found[1:] == plain[1:] == (len(data), "")
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("end", [b"", b"\xff" * 40, b"\1" * 7])
+def test_with_a_helper(seed: int, nested: bool, end: bytes, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
+    data = capture(seed, 20_000, nested=nested) + end
+    plain = walked(data, monkeypatch, wide=False)
+    taken: list[bool] = []
+    real = chains.Pcap._taken
+    monkeypatch.setattr(chains.Pcap, "_taken", lambda *a: (got := real(*a), taken.append(got is not None))[0])
+    found = walked(data, monkeypatch, wide=True, helped=True)
+    assert np.array_equal(found[0], plain[0])
+    assert found[1:] == plain[1:]
+    assert nested or any(taken)
 
 
 @pytest.mark.parametrize("cut", [1, 17, 5000, 1_000_000])

@@ -86,6 +86,16 @@ def test_what_was_decompressed_before_a_stream_broke_is_there(tmp_path: Path, ki
         assert len(seen) > 130_000  # no more than a portion is lost
 
 
+@pytest.mark.parametrize("at", [0.3, 0.6, 0.9])
+def test_what_is_broken_is_not_asked_again(tmp_path: Path, at: float) -> None:
+    packed = bytearray(compressed(DATA, "bz2"))
+    packed[int(at * len(packed))] ^= 0xFF
+    file, found = held(tmp_path / "x", bytes(packed))
+    with file:
+        b"".join(windows(found, 1 << 20))  # bz2 calls a second question a RuntimeError
+        assert "broken" in found.broken
+
+
 def test_rubbish_behind_a_member(tmp_path: Path) -> None:
     file, found = held(tmp_path / "x", compressed(DATA, "gz") + b"rubbish")
     with file:
