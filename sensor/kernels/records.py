@@ -138,6 +138,8 @@ _AT, _LIMIT, _KEPT, _DONE, _PASSED, _FIRST, _LAST, _WIRE, _LENGTH, _TOUCHED = ra
 _WORDS = 10
 CURSORS = 8
 CURSOR_WORDS = _WORDS * CURSORS
+# Fewer bytes than this are walked plainly.
+LEAST_WIDE = 65536 * CURSORS
 # What a wide walk tells of all frames it passed, kept or not, int64[4].
 PASSED, EARLIEST_NS, LATEST_NS, PASSED_BYTES = range(4)
 # As port of a wide walk: every frame is kept.
@@ -304,7 +306,7 @@ def walk_pcap_wide(
     end = min(size, begin + span)
     cursor[STOP] = FULL
     out_facts[PASSED] = 0
-    if begin + header > size or end - begin < 65536 * CURSORS:
+    if begin + header > size or end - begin < LEAST_WIDE:
         return 0
     around_s = u32(data, begin, big)
     used = 1

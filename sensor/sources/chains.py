@@ -151,9 +151,9 @@ class Pcap:
     def _send_ahead(self, data: Bytes, base: int, start: int, span: int) -> int:
         """Let the helper walk what follows this span, if there is enough of it; returns how far it is to its start."""
         helper = self._helper
-        if helper is None or len(data) - start < 4 * span:
+        if helper is None or span < records.LEAST_WIDE or len(data) - start < 4 * span:
             return span
-        (around_s,) = struct.unpack_from(">I" if self._big else "<I", data, start)
+        (around_s,) = struct.unpack(">I" if self._big else "<I", data[start : start + 4].tobytes())
         place = int(records.find_start(data, start + span, self._big, self._header, around_s))
         if place < 0:
             return span
