@@ -324,6 +324,18 @@ def test_which_frames_are_passed_over(frame: bytes, beside: bool) -> None:  # no
     assert not records.is_beside(data, 1, 1 + len(frame), len(frame), 105, 7680)  # a link that the fast lane has not
 
 
+TODAY = pcap([((1_781_000_000 * SECOND) + at, bytes([at & 255]) * 1484) for at in range(20)])[24:]
+
+
+def test_where_records_begin() -> None:
+    view, around_s = np.frombuffer(TODAY, dtype=np.uint8), 1_781_000_000
+    starts = [int(records.find_start(view, at, LITTLE_ENDIAN, 16, around_s)) for at in (0, 1, 1500, 1501)]
+    assert starts == [0, 1500, 1500, 3000]
+    assert records.find_start(view, -1, LITTLE_ENDIAN, 16, around_s) == -1
+    assert records.find_start(view, len(TODAY) - 1500, LITTLE_ENDIAN, 16, around_s) == -1  # too few follow each other
+    assert records.find_start(view, 0, LITTLE_ENDIAN, 16, around_s + 100_000) == -1  # another day
+
+
 # --- compiled and as Python ---
 def both(kernel: Any, monkeypatch: pytest.MonkeyPatch, arguments: list[Any]) -> None:
     results = []
@@ -349,6 +361,14 @@ def test_cut_anywhere_the_kernels_give_the_same_as_python(monkeypatch: pytest.Mo
     for size in range(len(section) - start + 1):
         view = np.frombuffer(section[start : start + size], dtype=np.uint8)
         both(records.walk_pcapng, monkeypatch, [view, 0, False, known, 0, cursor(interfaces=1)])
+
+
+def test_where_records_begin_as_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    for size in (10_500, 10_516, 12_000):
+        arguments = [np.frombuffer(TODAY[:size], dtype=np.uint8), 1, False, 16, 1_781_000_000]
+        with monkeypatch.context() as patch:
+            found = run_as_python(records.find_start, records, patch, arguments)
+        assert found == records.find_start(*arguments)
 
 
 def test_several_cursors_as_python(monkeypatch: pytest.MonkeyPatch) -> None:
