@@ -78,14 +78,22 @@ class Row:
 
 
 def _compared(folder: Path, chosen: Sequence[Program], runs: int) -> Measured:
-    """Measure the programs that are there, and say which are not."""
-    there = {peer.name: peer.command for peer in chosen if peer.command}
-    told = {
-        name: shlex.join(command).replace(sys.prefix, ".venv").replace(str(folder), "FOLDER")
-        for name, command in there.items()
-    }
-    absent = [f"{peer.name}: {peer.absent}." for peer in chosen if not peer.command]
-    return Measured(timing.compare(there, runs), told, notes=absent)
+    """Measure the programs that are there, and say which are not, or fail.
+
+    Raises
+    ------
+    RuntimeError
+        If ours fails.
+    """
+    there = {each.name: each.command for each in chosen if each.command}
+    told = {name: shlex.join(command).replace(sys.prefix, ".venv") for name, command in there.items()}
+    told = {name: command.replace(str(folder), "FOLDER") for name, command in told.items()}
+    absent = [f"{each.name}: {each.absent}." for each in chosen if not each.command]
+    figures, failed = timing.compare(there, runs)
+    if ours := [said for name, said in failed.items() if name.startswith("swarmtap")]:
+        raise RuntimeError(ours[0])
+    absent += [f"{name}: it failed ({said[-200:].strip()})." for name, said in failed.items()]
+    return Measured(figures, told, notes=absent)
 
 
 def _cat(path: Path) -> Program:

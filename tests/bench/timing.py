@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LIMIT_S: Final = 120.0
 _LOOK_S: Final = 0.01
+_SLOW_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +61,25 @@ def run(command: Sequence[str], limit_s: float = LIMIT_S) -> Figures:
     return Figures(wall, used.ru_utime + used.ru_stime, watched.most_kb / 1024, not watched.stopped)
 
 
-def compare(commands: Mapping[str, Sequence[str]], runs: int) -> dict[str, Figures]:
-    """Run commands in turn (A B C A B C …) after a warm-up; one that takes longer than 10 s runs once, and last."""
+def compare(commands: Mapping[str, Sequence[str]], runs: int) -> tuple[dict[str, Figures], dict[str, str]]:
+    """Run commands in turn (A B C A B C …) after a warm-up; one that takes longer than 10 s runs once.
+
+    Returns figures by name, and why those that failed did.
+    """
     taken: dict[str, list[Figures]] = {}
+    failed: dict[str, str] = {}
     for name, command in commands.items():
-        first = run(command)
-        taken[name] = [first] if first.wall_s > LIMIT_S / 12 else []
+        try:
+            first = run(command)
+        except (RuntimeError, OSError) as error:
+            failed[name] = str(error)
+            continue
+        taken[name] = [first] if first.wall_s > _SLOW_S else []
     for _ in range(runs):
-        for name, command in commands.items():
-            if not taken[name] or taken[name][0].wall_s <= LIMIT_S / 12:
-                taken[name].append(run(command))
-    return {name: middle(all_of_it) for name, all_of_it in taken.items()}
+        for name, several in taken.items():
+            if not several or several[0].wall_s <= _SLOW_S:
+                several.append(run(commands[name]))
+    return {name: middle(several) for name, several in taken.items()}, failed
 
 
 def middle(several: Sequence[Figures]) -> Figures:

@@ -38,6 +38,7 @@ REASONS = {
     "samples/office.py": "the stories of one week, side by side",
     "samples/stack.py": "one TCP stack",
     "sinks/metrics.py": "one collector; a metric is a line here and a line in the catalogue",
+    "sources/chains.py": "two formats as chains of records, and who walks ahead in one of them",
     "sources/files.py": "two formats and their damage, behind one reader",
 }
 # A folder of one machine has no place in a product; a test builds its own, and documents show examples of /captures.
