@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.bench.rows import Row
 
 _BY_HAND: Final = "<!-- by hand -->"
-_SECTION: Final = re.compile(r"<!-- row (\w+) (\{.*\}) -->\n(.*?)(?=<!-- row |<!-- by hand -->|\Z)", re.DOTALL)
+_SECTION: Final = re.compile(r"<!-- row (\w+) (\{[^\n]*\}) -->\n(.*?)(?=<!-- row |<!-- by hand -->|\Z)", re.DOTALL)
 _HEAD: Final = """# Benchmarks
 
 Whole processes, files in the page cache, output to nowhere, run in turn (A B C A B C …) after a warm-up; the median.
