@@ -271,7 +271,7 @@ from sensor.reading import Options
 from sensor.rules.load import load
 from sensor.settings import load_policy
 rules, policy = load([Path("rules")]), load_policy(Path("pcaps/office.yaml"))
-options = Options(flows=FlowOptions(capacity=64, holes=64), frames=Expression("tcp or vlan or udp"), jobs=1)
+options = Options(flows=FlowOptions(capacity=64, holes=64), frames=Expression("tcp or udp or vlan"), jobs=1)
 for names in json.loads(sys.argv[1]):
     pipeline.analyze(names, policy, rules, options)
 print(json.dumps({"ready": ahead.is_ready(), "every": sorted(every), "calls": calls}))
