@@ -144,7 +144,9 @@ class Activity:
         said, self._messages = _split(np.concatenate([self._messages, *messages]), "ts_ns", until)
         over, self._endings = _split(np.concatenate([self._endings, endings]), "end_ns", until)
         self._handshakes = np.concatenate([self._handshakes, *handshakes])
-        verdict = self._verdicts_of(ready, said)
+        self._verdicts = np.concatenate([self._verdicts, said[said["kind"] == KIND_VERDICT]])
+        self._hand_on(over)
+        verdict = self._verdicts_of(ready)
         counters = self._counters_of(ready, said)
         activity = self._activity(ready, verdict, counters)
         self._add(said, ready, counters, activity)
@@ -152,10 +154,18 @@ class Activity:
         return Judged(activity, flows)
 
     # --- one row per window ------------------------------------------------------------------------------------
-    def _verdicts_of(self, rows: Rows, said: Rows) -> npt.NDArray[np.int8]:
+    def _hand_on(self, over: Rows) -> None:
+        """Let the next part of a very long connection know what the part before it spoke, and how it was greeted."""
+        for ending in np.sort(over[over["continued_as"] > 0], order="flow"):
+            verdicts, shakes = (
+                kept[kept["flow"] == ending["flow"]].copy() for kept in (self._verdicts, self._handshakes)
+            )
+            verdicts["flow"] = shakes["flow"] = ending["continued_as"]
+            self._verdicts = np.concatenate([self._verdicts, verdicts[np.argsort(verdicts["ts_ns"])][-1:]])
+            self._handshakes = np.concatenate([self._handshakes, shakes])
+
+    def _verdicts_of(self, rows: Rows) -> npt.NDArray[np.int8]:
         """Return what each flow was known to speak by the end of each row's window."""
-        fresh = said[said["kind"] == KIND_VERDICT]
-        self._verdicts = np.concatenate([self._verdicts, fresh])
         self._verdicts = self._verdicts[np.lexsort((self._verdicts["ts_ns"], self._verdicts["flow"]))]
         verdict = np.zeros(len(rows), dtype=np.int8)
         flows = self._verdicts["flow"]
@@ -296,6 +306,7 @@ class Activity:
             "role_guessed": over["role_guessed"] > 0,
             "orig_gap_bytes": over["orig_gap_bytes"],
             "resp_gap_bytes": over["resp_gap_bytes"],
+            "continued_as": over["continued_as"],
             "verdict": self._category("verdict", self._last_verdict(number)),
         }
         columns |= self._in_hindsight(over, sums, standing)

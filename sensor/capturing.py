@@ -65,11 +65,15 @@ class Captures:
         self.notices: list[str] = []
         horizon_ns = options.reorder_ms * 1_000_000
         self._options, self._tape = options, tape
-        self._lives = [Live(rings, ring.port, horizon_ns) for rings in shared_rings(interfaces, ring)]
+        self._lives = [
+            Live(rings, ring.port, horizon_ns, any_port=ring.any_port) for rings in shared_rings(interfaces, ring)
+        ]
         self._rings = ExitStack()
         self._shares: list[_Share] = []
         self._came: queue.Queue[tuple[int, Told | None]] = queue.Queue(_WAITING)
         self._parts: list[Part] = []
+        self.labels: dict[str, tuple[str, int, int]] = {}
+        """Names of addresses as they were announced: the name, since when, and when it was heard last (ns)."""
         self._is_ending = False
 
     def __enter__(self) -> Self:
@@ -211,6 +215,9 @@ class Captures:
         share.told = told
         share.is_over = told.is_last
         self._parts.append(told.part)
+        for address, label in told.labels.items():
+            if label[2] >= self.labels.get(address, label)[2]:
+                self.labels[address] = label
         if number == 0:  # what is said of interfaces and clocks each process says
             self.notices += told.notices
 

@@ -139,7 +139,7 @@ def _stamp(at_ns: int) -> str:
 
 
 def _incidents(capture: Path, policy: Path, flow_table: int, ruleset: RuleSet) -> tuple[Incident, ...]:
-    options = Options(flows=FlowOptions(capacity=flow_table)) if flow_table else Options()
+    options = Options(any_port=True, flows=FlowOptions(capacity=flow_table)) if flow_table else Options(any_port=True)
     return analyze([str(capture)], _policy(policy), ruleset, options).incidents
 
 

@@ -72,6 +72,9 @@ _Host = Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Only t
 _Swarm = Annotated[
     list[str] | None, typer.Option(metavar="HASH", help="Only flows of this content (or the first digits of its hash).")
 ]
+_AnyPort = Annotated[
+    bool, typer.Option("--any-port", help="Find update traffic on other TCP ports too, from its handshake on.")
+]
 _Level = Annotated[
     str | None,
     typer.Option("--exit-code", metavar="LEVEL", help="Exit with 1 if an incident of this level or worse was found."),
@@ -126,6 +129,7 @@ def analyze(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from what an interrupted run into the same folder has kept.")
     ] = False,
+    any_port: _AnyPort = False,
 ) -> None:
     """Take captures apart: summary on the terminal, and with -o a case folder.
 
@@ -148,6 +152,9 @@ def analyze(
         outfolder(out)
     elif resume:
         raise OperatorError(Mistake("--resume", "needs a folder to go on in", "name the one of the first run with -o"))
+    if any_port and (cluster or resume):
+        right = "leave one of them out: a flow found in one file must be known in the next"
+        raise OperatorError(Mistake("--any-port", f"cannot go with {'--cluster' if cluster else '--resume'}", right))
     # Reading begins at once; what judges is imported meanwhile.
     names = find(paths)
     wanted = _Wanted(flow, host, site, swarm, filter_)
@@ -159,8 +166,9 @@ def analyze(
         frames=_filter(filter_),
         asked=wanted.told(policy),
         jobs=jobs,
-        keep=out / keeping.FOLDER if out is not None and len(names) > 1 else None,
+        keep=out / keeping.FOLDER if out is not None and len(names) > 1 and not any_port else None,
         resume=resume,
+        any_port=any_port,
     )
     progress = _head.progress if _head else _Progress()
     if _head and not cluster and (names, options) == (_head.names, _head.inputs.options):
@@ -268,6 +276,9 @@ def watch(
         typer.Option(min=4, max=4096, help="Memory of each capture ring, in MiB; by default by the link's speed."),
     ] = None,
     rings: Annotated[int, typer.Option(min=1, max=64, help="Rings that share an interface's flows.")] = 1,
+    *,
+    any_port: _AnyPort = False,
+    mdns: Annotated[bool, typer.Option(help="Hear by mDNS which host offers which content, and its name.")] = True,
 ) -> None:
     """Watch traffic as it happens, and serve /metrics, /-/healthy and /-/ready.
 
@@ -302,7 +313,7 @@ def watch(
         linger_s=linger,
         offenders=offenders,
         user=user,
-        ring=RingOptions(blocks=ring_mib or 0, rings=rings),
+        ring=RingOptions(blocks=ring_mib or 0, rings=rings, any_port=any_port, mdns=mdns),
         outlets=OutletOptions(state, eve, spool, syslog, webhook, webhook_secret, alertmanager, tape),
     )
     raise typer.Exit(watching.watch(lambda: _load(policy, rules), options))

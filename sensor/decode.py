@@ -17,6 +17,7 @@ from sensor.wire import DO_PORT
 
 SlowLane = Callable[[Rows, Bytes, int], tuple[Rows, npt.NDArray[np.int64]]]
 _KINDS: Final = len(WEIRDS)
+_ELSEWHERE_MAX: Final = 64
 
 
 class Decoder:
@@ -28,11 +29,22 @@ class Decoder:
         TCP port that one side must have; 0 decodes all TCP.
     slow : SlowLane or None
         Called as `slow(frames, data, port)` for odd frames; returns packets and counts by WEIRDS. None drops them.
+    any_port : bool
+        Take also flows on other ports, from the packet on that carries DO's handshake.
+    like : Decoder, optional
+        Another that does so: what either finds, both know.
     """
 
-    def __init__(self, port: int = DO_PORT, slow: SlowLane | None = None) -> None:
+    def __init__(
+        self, port: int = DO_PORT, slow: SlowLane | None = None, *, any_port: bool = False, like: Decoder | None = None
+    ) -> None:
         self._port = port
         self._slow = slow
+        self._any_port = any_port
+        words = headers.KNOWN_WORDS if any_port else 1
+        self._known = np.zeros(words, dtype=np.uint64) if like is None else like._known  # noqa: SLF001 - one of us
+        self.elsewhere: dict[tuple[int, int], None] = {}
+        """Pairs of ports, the lower first, that the latest flows on other ports have; those heard last come last."""
         # Written anew for every batch; what is found is copied out, so that a batch of other traffic leaves nothing.
         self._found = Packets.empty()
         self._odd = np.empty(0, dtype=np.int64)
@@ -53,17 +65,42 @@ class Decoder:
             self._found, self._odd = Packets.empty(count), np.empty(count, dtype=np.int64)
         out, odd = self._found, self._odd
         counts = np.zeros(2 + _KINDS, dtype=np.int64)
-        found = headers.decode_frames(batch.frames, batch.data, self._port, out, odd, counts)
+        found = headers.decode_frames(batch.frames, batch.data, self._port, self._known, out, odd, counts)
         self.weird += counts[1 : 1 + _KINDS]
         self.saw_mdns = bool(counts[headers.AT_MDNS])
         packets = out[:found].copy()
         if counts[0] and self._slow is not None:
-            slow, weird = self._slow(batch.frames[odd[: counts[0]]], batch.data, self._port)
+            wanted = 0 if self._any_port else self._port
+            slow, weird = self._slow(batch.frames[odd[: counts[0]]], batch.data, wanted)
             self.weird += weird
+            if self._any_port:
+                chosen = np.zeros(len(slow), dtype=np.uint8)
+                headers.choose_known(slow, batch.data, self._port, self._known, chosen)
+                slow = slow[chosen > 0]
             if len(slow):
                 packets = np.concatenate([packets, slow])
                 packets = packets[np.argsort(packets["number"], kind="stable")]
+        if self._any_port:
+            self._note(packets)
         return packets
+
+    @property
+    def forgotten(self) -> int:
+        """How many flows on other ports were forgotten for want of room."""
+        return int(self._known[headers.FORGOTTEN]) if self._any_port else 0
+
+    def _note(self, packets: Rows) -> None:
+        """Note which pairs of ports the flows on other ports have."""
+        src, dst = packets["src_port"], packets["dst_port"]
+        away = (src != self._port) & (dst != self._port)
+        if away.any():
+            pairs = np.stack([np.minimum(src, dst)[away], np.maximum(src, dst)[away]], axis=1)
+            latest = list(dict.fromkeys(map(tuple, pairs[::-1].tolist())))[:_ELSEWHERE_MAX]
+            for pair in reversed(latest):
+                self.elsewhere.pop(pair, None)
+                self.elsewhere[pair] = None
+            while len(self.elsewhere) > _ELSEWHERE_MAX:
+                del self.elsewhere[next(iter(self.elsewhere))]
 
 
 def decode(batch: Batch, port: int = DO_PORT) -> Rows:

@@ -56,16 +56,25 @@ class Extracted:
 
 
 def chosen(
-    name: str, source: int, selection: Selection, span: tuple[int | None, int | None] = (None, None)
+    name: str,
+    source: int,
+    selection: Selection,
+    span: tuple[int | None, int | None] = (None, None),
+    decoder: Decoder | None = None,
 ) -> Iterator[Chosen | str]:
     """Yield the chosen packets of one input, batch by batch; at the end, in words, where it was damaged.
+
+    Parameters
+    ----------
+    decoder : Decoder, optional
+        One for all inputs knows in the next which flows on other ports shook hands in the one before.
 
     Raises
     ------
     OperatorError
         If the input cannot be read at all.
     """
-    decoder = Decoder(DO_PORT, slow_lane)
+    decoder = decoder or wide()
     since_ns, until_ns = span
     with Reader(name, source) as reader:
         for batch in reader.batches():
@@ -80,6 +89,11 @@ def chosen(
                 yield Chosen(packets, frames, batch.data)
         if reader.facts.damage is not None:
             yield f"{reader.name}: {reader.facts.damage}"
+
+
+def wide() -> Decoder:
+    """Return a decoder for what is on the watched port, and for flows on others from DO's handshake on."""
+    return Decoder(DO_PORT, slow_lane, any_port=True)
 
 
 def extract(
@@ -101,12 +115,13 @@ def extract(
     damage: list[str] = []
     mistakes: list[Mistake] = []
     index: list[Rows] = []
+    decoder = wide()
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryFile(dir=out.parent) as spool:
             for source, name in enumerate(names):
                 try:
-                    for part in chosen(name, source, selection, span):
+                    for part in chosen(name, source, selection, span, decoder):
                         if isinstance(part, str):
                             damage.append(part)
                         else:

@@ -68,6 +68,7 @@ class Following:
         self.flows = FlowTable(options, share)
         self.messages = MessageReader(options.window_s)
         self.packets = 0
+        self._port = options.port
         self.weird = np.zeros(len(WEIRDS), dtype=np.int64)
         self.last_ns = 0
         self._messages: list[Rows] = []
@@ -85,7 +86,7 @@ class Following:
             return
         tracks = self.flows.push(packets)
         self._hear(self.messages.push(packets, ordered.data, tracks))
-        self.packets += len(packets)
+        self.packets += int(np.count_nonzero((packets["src_port"] == self._port) | (packets["dst_port"] == self._port)))
         self.last_ns = max(self.last_ns, int(packets["ts_ns"][-1]))
         odd = packets["weird"][packets["weird"] != 0]
         for at in range(len(WEIRDS)):

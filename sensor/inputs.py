@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, cast
 import numpy as np
 
 from sensor import numbering
+from sensor.decode import Decoder
 from sensor.errors import OperatorError
 from sensor.jobs import Jobs
 from sensor.keeping import Keeping, KeptReading
@@ -69,6 +70,8 @@ class Inputs:
 
     def __init__(self, names: Sequence[str], options: Options, progress: Progress | None = None) -> None:
         self.options = options
+        # What is on other ports is known by its handshake, which may lie in an earlier input.
+        self._elsewhere = Decoder(options.port, any_port=True) if options.any_port else None
         self.offers = Offers()
         self.weird: npt.NDArray[np.int64] = np.zeros(len(WEIRDS), dtype=np.int64)
         """What was odd and gave no packet, by kind, of the inputs that were read to their end."""
@@ -210,7 +213,8 @@ class Inputs:
         count = len(self._order)
         self._found = dict(enumerate(found.copies, count))
         self._mistakes = dict(enumerate(found.mistakes, count + len(found.copies)))
-        self._jobs = Jobs(min(self.options.jobs or len(os.sched_getaffinity(0)), count))
+        jobs = 1 if self.options.any_port else self.options.jobs or len(os.sched_getaffinity(0))
+        self._jobs = Jobs(min(jobs, count))
         return {at: each.first_ns for at, each in enumerate(found.order.values())}
 
     def _looks(self, names: list[str]) -> list[Look | Mistake]:
@@ -246,7 +250,7 @@ class Inputs:
 
     def _reading(self, at: int) -> Reading:
         """Return what reads an input that was not kept."""
-        reading = FileReading(self._order[at], at, self.options)
+        reading = FileReading(self._order[at], at, self.options, self._elsewhere)
         return self._jobs.start(reading) if self._jobs.count > 1 else reading
 
     def _finish(self, at: int, opened: _Opened) -> None:

@@ -21,7 +21,7 @@ from rich.tree import Tree
 
 from sensor import text, tshark
 from sensor.errors import Exit, Mistake, OperatorError
-from sensor.extract import chosen
+from sensor.extract import chosen, wide
 from sensor.flows import FlowTable
 from sensor.kernels import headers
 from sensor.messages import MessageReader
@@ -39,7 +39,7 @@ from sensor.schema import (
 )
 from sensor.selection import Selection
 from sensor.sources.files import find
-from sensor.wire import ACK, BITFIELD, CANCEL, EXTENDED, FIN, HAVE, PIECE, PSH, REQUEST, RST, SYN
+from sensor.wire import ACK, BITFIELD, CANCEL, DO_PORT, EXTENDED, FIN, HAVE, PIECE, PSH, REQUEST, RST, SYN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -190,8 +190,10 @@ def show_flow(paths: Sequence[str], flow: str, console: Console, options: Inspec
         right = "take one that `swarmtap inspect` lists when no flow is named"
         raise OperatorError(Mistake("--flow", f"{flow} is in none of these captures", right))
     parts, rest = _conversation(packets, data)
-    seen, remark = _second_eyes(frames, options)
     first = packets[0]
+    ports = (int(first["src_port"]), int(first["dst_port"]))
+    # Elsewhere the listener is mostly the lower one; a port is all that tshark can be told.
+    seen, remark = _second_eyes(frames, options, DO_PORT if DO_PORT in ports else min(ports))
     said = np.concatenate([*(part.messages for part in parts), rest.messages])
     shaken = np.concatenate([*(part.handshakes for part in parts), rest.handshakes])
     title = Text(flow, style="bold")
@@ -238,7 +240,9 @@ def _conversation(packets: Rows, data: Bytes) -> tuple[list[Part], _Rest]:
     return parts, _Rest(left.messages, left.handshakes)
 
 
-def _second_eyes(frames: list[tuple[int, int, int, bytes]], options: InspectOptions) -> tuple[list[tshark.Seen], str]:
+def _second_eyes(
+    frames: list[tuple[int, int, int, bytes]], options: InspectOptions, port: int
+) -> tuple[list[tshark.Seen], str]:
     """Let tshark see the same packets; returns what it saw and a remark on how far that goes."""
     try:
         program = tshark.find(options.program)
@@ -251,7 +255,7 @@ def _second_eyes(frames: list[tuple[int, int, int, bytes]], options: InspectOpti
             file.write(shape.head())
             for ts_ns, wire_bytes, link, frame in frames[: options.packets]:
                 file.write(shape.record(frame, wire_bytes, link, ts_ns))
-        seen = tshark.dissect(program, path, options.packets)
+        seen = tshark.dissect(program, path, options.packets, port)
     version = ".".join(map(str, program.version))
     remark = f"beside it: tshark {version}"
     if not program.knows_do:
@@ -378,8 +382,9 @@ def _differences(part: Part, seen: tshark.Seen, verdict: int) -> list[str]:
 def _read(names: Sequence[str], selection: Selection) -> tuple[Rows, Bytes, list[tuple[int, int, int, bytes]]]:
     """Return chosen packets in order of time, their payloads, and their frames as (time, wire bytes, link, bytes)."""
     found, frames = [], []
+    decoder = wide()
     for source, name in enumerate(names):
-        for part in chosen(name, source, selection):
+        for part in chosen(name, source, selection, decoder=decoder):
             if isinstance(part, str):
                 continue
             payload = np.zeros(int(part.packets["payload_captured"].sum()), dtype=np.uint8)

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
+from sensor.announcements import announced
 from sensor.decode import Decoder
 from sensor.dissect import slow_lane
+from sensor.mdns import Offers
 from sensor.order import Order, Ordered
 
 if TYPE_CHECKING:
@@ -99,11 +101,16 @@ class Live:
         The watched port.
     horizon_ns : int
         How far packets may stand behind younger ones.
+    any_port : bool
+        Follow also flows that greet on other ports; the rings must let these greetings through.
     """
 
-    def __init__(self, rings: Sequence[Ring], port: int, horizon_ns: int) -> None:
+    def __init__(self, rings: Sequence[Ring], port: int, horizon_ns: int, *, any_port: bool = False) -> None:
         self.rings = tuple(rings)
-        self.decoder = Decoder(port, slow_lane)
+        self.decoder = Decoder(port, slow_lane, any_port=any_port)
+        self.offers = Offers()
+        self._announced = 0
+        self._admitted: frozenset[tuple[int, int]] = frozenset()
         self.clock = EventClock(_offset_ns())
         self.notices: list[str] = []
         self.keep: Keep | None = None
@@ -150,6 +157,18 @@ class Live:
                 break
         until_ns = min(self._fronts)
         return self._order.release(until_ns), until_ns - self._horizon_ns
+
+    def labels(self) -> dict[str, tuple[str, int, int]]:
+        """Return the names of addresses if something was announced since the last call, else nothing.
+
+        Raises
+        ------
+        nothing
+        """
+        if self.offers.announcements == self._announced:
+            return {}
+        self._announced = self.offers.announcements
+        return self.offers.labels()
 
     def rest(self) -> list[Ordered]:
         """Return what is still held back, at the end.
@@ -200,7 +219,20 @@ class Live:
                 if self.keep is not None and len(packets):
                     self.keep(batch.frames[packets["number"] - int(batch.frames["number"][0])], batch.data)
                 self._order.push(packets, batch.data)
+                if self.decoder.saw_mdns:
+                    for each in announced(batch):
+                        self.offers.hear(each.message, each.source, each.ts_ns)
+                if self.decoder.elsewhere.keys() != self._admitted:
+                    self._admit()
         return some
+
+    def _admit(self) -> None:
+        """Let the flows through that were found on other ports: the filter knows nothing but what it is told."""
+        self._admitted = frozenset(self.decoder.elsewhere)
+        pairs = tuple(self.decoder.elsewhere)
+        for ring in self.rings:
+            if (taken := ring.admit(pairs)) < len(pairs):
+                self.notices.append(f"{ring.interface}: of {len(pairs)} flows on other ports {taken} are followed")
 
     def _mend(self, number: int) -> None:
         for ring in self.rings:

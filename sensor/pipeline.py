@@ -129,7 +129,7 @@ class Pipeline:
         messages = [rows for part in parts for rows in part.messages]
         handshakes = [rows for part in parts for rows in part.handshakes]
         judged = self.activity.push(windows, endings, messages, handshakes, until_ns)
-        self.ledger.push(judged.activity, judged.flows["flow"].to_numpy(), messages, handshakes, until_ns)
+        self.ledger.push(judged.activity, judged.flows, messages, handshakes, until_ns)
         window_ns = self._window_ns
         closed_ns = until_ns if until_ns is not None else self._last_ns // window_ns * window_ns + window_ns
         others = {"flow": judged.flows, "span": self.spans.push(judged.activity, closed_ns, judged.flows)}

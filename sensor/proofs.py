@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from sensor.errors import OperatorError
-from sensor.extract import Chosen, chosen
+from sensor.extract import Chosen, chosen, wide
 from sensor.selection import Selection
 from sensor.sources.files import Found
 
@@ -86,6 +86,7 @@ class Proofs:
             return
         first_ns = min(flow.start_ns for flow in self._flows.values())
         last_ns = max(flow.end_ns for flow in self._flows.values())
+        decoder = wide()
         for source, read in enumerate(case.inputs):
             if read.name == "stdin" or not read.packets:
                 continue
@@ -94,7 +95,7 @@ class Proofs:
             if not self._wants(source, read.first_packet_ns):
                 continue
             try:
-                for part in chosen(read.name, source, selection, (first_ns, last_ns + 1)):
+                for part in chosen(read.name, source, selection, (first_ns, last_ns + 1), decoder):
                     if isinstance(part, Chosen):
                         self._keep(part, selection, source)
                         if not self._wants(source, int(part.packets["ts_ns"][0])):

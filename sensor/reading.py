@@ -39,6 +39,8 @@ class Options:
     flows: FlowOptions = field(default_factory=FlowOptions)
     reorder_ms: int = 50
     port: int = DO_PORT
+    any_port: bool = False
+    """Find DO on other ports, too: flows from their handshake on. Inputs are then read one after the other."""
     hashes: bool = False
     since_ns: int | None = None
     until_ns: int | None = None
@@ -100,9 +102,9 @@ class Reading(Protocol):
 class FileReading:
     """An input that is read here: `with FileReading(name, 0, options) as reading: for part in reading.parts(): …`."""
 
-    def __init__(self, name: str, source: int, options: Options) -> None:
-        self._reader = Reader(name, source, options.port)
-        self._decoder = Decoder(options.port, _slow_lane)
+    def __init__(self, name: str, source: int, options: Options, elsewhere: Decoder | None = None) -> None:
+        self._reader = Reader(name, source) if options.any_port else Reader(name, source, options.port)
+        self._decoder = Decoder(options.port, _slow_lane, any_port=options.any_port, like=elsewhere)
         self._options = options
         self._sha256 = ""
         self.done_bytes = 0

@@ -173,6 +173,7 @@ class Tracks(Table):
     """What the flow table says of one packet; same order as the packets it was given."""
 
     flow: Annotated[np.int64, "", "flow number, in order of first packets"]
+    connection: Annotated[np.int64, "", "number with which its connection began; a very long one is told in parts"]
     slot: Annotated[np.int64, "", "the flow's place in the table while it lives"]
     position: Annotated[np.int64, "byte", "stream offset of the payload's first byte (0 = first after the SYN)"]
     new_bytes: Annotated[np.int32, "byte", "payload not seen before"]
@@ -220,6 +221,7 @@ class Endings(Table):
     """One finished flow: what only its end can tell. Its volumes are the sums of its windows."""
 
     flow: Annotated[np.int64, "", "flow number"]
+    continued_as: Annotated[np.int64, "", "number of the flow that tells the rest of a very long connection; 0: none"]
     start_ns: Annotated[np.int64, "ns", "first packet"]
     end_ns: Annotated[np.int64, "ns", "last packet"]
     orig_hi: Annotated[np.uint64, "", "originator, upper 64 bits"]
@@ -436,6 +438,7 @@ class JudgedFlowFrame(Table):
         np.int64, "message", "handshakes that repeat one, name another content than the first, or end in other than 0"
     ]
     unknown_messages: Annotated[np.int64, "message", "messages with an id that nobody has described"]
+    continued_as: Annotated[np.int64, "", "number of the flow that tells the rest of a very long connection; 0: none"]
     first_input: Annotated[np.int64, "", "input of its first packet"]
     first_number: Annotated[np.int64, "", "its frame number"]
     first_offset: Annotated[np.int64, "byte", "its record offset"]

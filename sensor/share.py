@@ -11,7 +11,7 @@ import signal
 import time
 import traceback
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from sensor.following import Followed, Following, Part
@@ -45,6 +45,8 @@ class Told:
     followed: Followed
     notices: tuple[str, ...] = ()
     clock_steps: int = 0
+    labels: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    """Names of addresses, if one was announced since the last time."""
     is_last: bool = False
 
 
@@ -120,5 +122,6 @@ def _telling(live: Live, following: Following, part: Part, until_ns: int, *, is_
         followed=following.facts(),
         notices=notices,
         clock_steps=live.clock.steps,
+        labels=live.labels(),
         is_last=is_last,
     )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _NS: Final = 1_000_000_000
 _OPEN: Final = ("open", "ongoing")
 _MOST: Final = 100
+_MOST_NAMES: Final = 1000
 
 
 def sites(states: Iterable[SiteState]) -> list[dict[str, Any]]:
@@ -68,6 +69,25 @@ def incidents(found: Iterable[Incident], timezones: Mapping[str, str]) -> list[d
             "confidence": each.confidence,
         }
         for each in worst[:_MOST]
+    ]
+
+
+def names(labels: Mapping[str, tuple[str, int, int]]) -> list[dict[str, Any]]:
+    """Return the names that hosts announced for their addresses, those heard last first; at most a thousand.
+
+    Parameters
+    ----------
+    labels
+        By address: the name, since when, and when it was heard last (ns).
+
+    Raises
+    ------
+    nothing
+    """
+    latest = sorted(labels.items(), key=lambda each: (-each[1][2], each[0]))
+    return [
+        {"address": address, "name": name, "since": instant(since_ns), "heard": instant(heard_ns)}
+        for address, (name, since_ns, heard_ns) in latest[:_MOST_NAMES]
     ]
 
 

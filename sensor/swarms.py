@@ -151,7 +151,7 @@ class Ledger:
     def push(
         self,
         activity: pd.DataFrame,
-        ended: Sequence[int] | npt.NDArray[np.int64],
+        ended: pd.DataFrame,
         messages: Sequence[Rows],
         handshakes: Sequence[Rows],
         until_ns: int | None,
@@ -162,8 +162,8 @@ class Ledger:
         ----------
         activity : DataFrame
             Columns of ActivityFrame and JudgedFrame; all windows before `until_ns` that were not pushed before.
-        ended : int64[E]
-            Numbers of flows of which nothing more will come.
+        ended : DataFrame
+            Flows of which nothing more will come: their `flow`, and how they are `continued_as`.
         messages, handshakes : sequences of Messages, Handshakes
             They are held until their windows come.
         until_ns : int or None
@@ -183,10 +183,13 @@ class Ledger:
         shakes, self._handshakes = shakes[now], shakes[~now]
         if len(shakes):
             self._name(shakes[np.argsort(shakes["ts_ns"], kind="stable")], activity)
+        for number, following in zip(ended["flow"].tolist(), ended["continued_as"].tolist(), strict=True):
+            if following and number in self._flows:
+                self._flows[following] = self._flows[number]
         if len(said):
             self._account(said[np.argsort(said["ts_ns"], kind="stable")], activity)
-        for number in ended:
-            self._flows.pop(int(number), None)
+        for number in ended["flow"].tolist():
+            self._flows.pop(number, None)
         self._bound()
 
     # --- handshakes ------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from sensor.wire import (
     BITFIELD,
     CANCEL,
     CHOKE,
+    DO_PORT,
     EXTENDED,
     HAVE,
     INTERESTED,
@@ -104,13 +105,15 @@ def find(path: str | None = None) -> Program:
     return Program(found, (major, minor, patch))
 
 
-def dissect(program: Program, capture: Path, limit: int) -> list[Seen]:
+def dissect(program: Program, capture: Path, limit: int, port: int = DO_PORT) -> list[Seen]:
     """Return what tshark sees in the first packets of a capture, in their order.
 
     Parameters
     ----------
     limit : int
         Packets at most.
+    port : int
+        Where it shall look for DO; by itself it looks on the registered port alone.
 
     Raises
     ------
@@ -126,9 +129,10 @@ def dissect(program: Program, capture: Path, limit: int) -> list[Seen]:
         link = Path(folder) / "tshark"
         link.symlink_to(program.path)
         # No name resolution: it would ask the network about the capture's addresses.
-        source = pyshark.FileCapture(
-            str(capture), keep_packets=False, tshark_path=str(link), custom_parameters=["-n", "-c", str(limit)]
-        )
+        told = ["-n", "-c", str(limit)]
+        if port != DO_PORT and program.knows_do:
+            told += ["-d", f"tcp.port=={port},msdo"]
+        source = pyshark.FileCapture(str(capture), keep_packets=False, tshark_path=str(link), custom_parameters=told)
         try:
             seen.extend(_seen(packet) for packet in source)
         except TSharkCrashException as error:

@@ -111,12 +111,18 @@ class Watch:
     """
 
     def __init__(
-        self, load: Load, outlets: Outlets, screen: Screen, notifier: Notifier, interfaces: tuple[str, ...]
+        self,
+        load: Load,
+        outlets: Outlets,
+        screen: Screen,
+        notifier: Notifier,
+        interfaces: tuple[str, ...],
+        options: Options = Options(),  # noqa: B008 - it is frozen
     ) -> None:
         self._load = load
         self._policy, self._ruleset = load()
         self._outlets, self._screen, self._notifier = outlets, screen, notifier
-        self.options = Options()
+        self.options = options
         self._window_ns = self.options.flows.window_s * _SECOND_NS
         self._capacity = self.options.flows.capacity
         self._pipeline: Pipeline | None = None
@@ -133,6 +139,7 @@ class Watch:
         self._states: tuple[SiteState, ...] = ()
         self._open: tuple[Incident, ...] = ()
         self._notices: list[str] = []
+        self._names: list[dict[str, Any]] = []
         self.tallies = Tallies(self._policy, self._levels(), interfaces=interfaces, sinks=(_TERMINAL, *outlets.names))
         self.tallies.reloaded(success=True, at_ns=time.time_ns())
 
@@ -166,6 +173,7 @@ class Watch:
             "judged_until": status.instant(self._judged_ns),
             "open_incidents": status.incidents(self._open, zones),
             "sites": status.sites(self._states),
+            "names": self._names,
             "notices": self._notices[-20:],
         }
 
@@ -223,8 +231,10 @@ class Watch:
                     last_tick = time.monotonic()
             if self._stop:
                 break
+            self._names_of(inputs.offers.labels())
             if speed <= 0:
                 self._tick(portion.watermark_ns)
+        self._names_of(inputs.offers.labels())
         if self._pipeline is not None:
             self._judge(self._pipeline.advance(None))
             self._remember()
@@ -378,9 +388,14 @@ class Watch:
         self._health.look(found, time.monotonic())
         if self._pipeline is not None:
             self._pipeline.loss = self._health.loss
+        self._names_of(captures.labels)
         notices, captures.notices = captures.notices, []
         for line in [*notices, *self._health.take_notices()]:
             self.notice(line)
+
+    def _names_of(self, labels: dict[str, tuple[str, int, int]]) -> None:
+        """Take down the names that hosts announce."""
+        self._names = status.names(labels)
 
     def _read_again(self, pipeline: Pipeline) -> None:
         """Take up policy and rules as they are now; if they cannot be read, go on with what there is."""
@@ -476,7 +491,9 @@ def watch(load: Load, options: WatchOptions) -> int:
         screen = Screen(sys.stdout, sys.stderr)
         said: list[Callable[[str], None]] = [screen.notice]
         outlets = Outlets(options.outlets, lambda line: said[-1](line))  # noqa: PLW0108 - the last one, when it is called
-        run = Watch(load, outlets, screen, notifier, names)
+        run = Watch(
+            load, outlets, screen, notifier, names, Options(any_port=options.ring.any_port, mdns=options.ring.mdns)
+        )
         said.append(run.notice)
         run.tallies.name_offenders(options.offenders)
         captures = _opened(stack, options, outlets, run) if options.interfaces else None

@@ -877,6 +877,8 @@ def follow(
                 drain(
                     stream, side, GIVE_UP, cells, cell_data, memory, out_messages, out_handshakes, out_done, out_weird
                 )
+        if stream.flow >= track.connection:
+            stream.flow = track.flow  # maybe the next part of a long connection, whose streams go on
         if stream.flow != track.flow:
             for side in range(2):
                 conclude(stream, side, out_messages, out_done)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sensor.kernels import BYTES, INT64, INT64S, READONLY_BYTES, inline, kernel, rows
+from sensor.kernels import BYTES, INT64, INT64S, READONLY_BYTES, Array, inline, kernel, rows
 from sensor.schema import TUNNELS, WEIRD_BIT, WEIRDS, Frames, Packets
+from sensor.wire import DO_GREETING
 
 _FRAMES = rows(Frames.dtype(), readonly=True)
 _PACKETS = rows(Packets.dtype())
@@ -26,6 +27,15 @@ GRE = TUNNELS.index("gre")
 ERSPAN = TUNNELS.index("erspan")
 VXLAN = TUNNELS.index("vxlan")
 V4_MAPPED = np.uint64(0x0000FFFF00000000)
+
+# Flows away from the watched port in which the handshake was seen: how many they are, how many were forgotten for want
+# of room, a bit for each port that one of them had, so that a packet of other traffic costs a look, and buckets of
+# hashes, newest first.
+_KNOWN = Array(np.dtype(np.uint64))
+KNOWN, FORGOTTEN, PORTS_AT, FLOWS_AT, WAYS = 0, 1, 2, 2 + 1024, 4
+BUCKETS = 16384
+KNOWN_WORDS = FLOWS_AT + BUCKETS * WAYS
+_GREETING = np.frombuffer(DO_GREETING, dtype=np.uint8).copy()
 
 
 @inline()
@@ -49,6 +59,72 @@ def be32(data, at):
 def be64(data, at):
     """Read eight bytes, big-endian, as uint64."""
     return (np.uint64(be32(data, at)) << np.uint64(32)) | np.uint64(be32(data, at + 4))
+
+
+@inline()
+def spread(value):
+    """Spread the bits of a word (the finalizer of splitmix64)."""
+    value ^= value >> np.uint64(30)
+    value *= np.uint64(0xBF58476D1CE4E5B9)
+    value ^= value >> np.uint64(27)
+    value *= np.uint64(0x94D049BB133111EB)
+    value ^= value >> np.uint64(31)
+    return value
+
+
+@inline()
+def is_greeting(data, at, size):
+    """Return whether a payload begins with the name of the protocol; the caller has seen that it lies in `data`."""
+    if size < _GREETING.shape[0] or data[at] != _GREETING[0]:
+        return False
+    for step in range(1, _GREETING.shape[0]):  # noqa: SIM110 - numba knows no generators
+        if data[at + step] != _GREETING[step]:
+            return False
+    return True
+
+
+@inline()
+def has_port(known, port):
+    """Return whether a known flow had this port."""
+    return (known[PORTS_AT + (port >> 6)] >> np.uint64(port & 63)) & np.uint64(1) != 0
+
+
+@inline()
+def is_known(known, packet, greets):
+    """Return whether a packet away from the watched port is of a known flow; the one that greets makes it known."""
+    src_port = np.int64(packet.src_port)
+    dst_port = np.int64(packet.dst_port)
+    if not greets and (known[KNOWN] == 0 or not has_port(known, src_port) or not has_port(known, dst_port)):
+        return False
+    # The hash must be the same both ways.
+    src = spread(spread(packet.src_hi ^ np.uint64(src_port)) ^ packet.src_lo)
+    dst = spread(spread(packet.dst_hi ^ np.uint64(dst_port)) ^ packet.dst_lo)
+    mark = spread(src + dst) | np.uint64(1)
+    bucket = FLOWS_AT + (np.int64(mark >> np.uint64(8)) & (BUCKETS - 1)) * WAYS
+    found = -1
+    for way in range(WAYS):
+        if known[bucket + way] == mark:
+            found = way
+    if found < 0:
+        if not greets:
+            return False
+        if known[bucket + WAYS - 1] != 0:
+            known[FORGOTTEN] += np.uint64(1)
+        else:
+            known[KNOWN] += np.uint64(1)
+        for way in range(WAYS - 1, 0, -1):
+            known[bucket + way] = known[bucket + way - 1]
+        known[bucket] = mark
+        known[PORTS_AT + (src_port >> 6)] |= np.uint64(1) << np.uint64(src_port & 63)
+        known[PORTS_AT + (dst_port >> 6)] |= np.uint64(1) << np.uint64(dst_port & 63)
+    elif packet.flags & 0x12 == 0x02:
+        # A SYN: another connection, which has yet to say what it speaks.
+        for way in range(found, WAYS - 1):
+            known[bucket + way] = known[bucket + way + 1]
+        known[bucket + WAYS - 1] = np.uint64(0)
+        known[KNOWN] -= np.uint64(1)
+        return False
+    return True
 
 
 @inline()
@@ -108,8 +184,8 @@ def find_inside(data, at, end, on_wire):
     return inner
 
 
-@kernel(_FRAMES, READONLY_BYTES, INT64, _PACKETS, INT64S, INT64S)
-def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
+@kernel(_FRAMES, READONLY_BYTES, INT64, _KNOWN, _PACKETS, INT64S, INT64S)
+def decode_frames(frames, data, port, known, out_packets, out_odd, out_counts):
     """Decode frames whose bytes lie in `data`.
 
     Parameters
@@ -118,6 +194,8 @@ def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
     data : uint8[:]
     port : int
         TCP port either side must have; 0 takes all TCP.
+    known : uint64[KNOWN_WORDS]
+        Flows on other ports whose handshake was seen, which are taken too; uint64[1]: none.
     out_packets : Packets[F]
     out_odd : int64[F]
         Indices of frames for the slow lane.
@@ -251,7 +329,8 @@ def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
                 out_counts[1 + AT_BAD_IP_LENGTH] += 1
                 continue
             tcp = at + header
-            if tcp + 4 <= end and port != 0 and be16(data, tcp) != port and be16(data, tcp + 2) != port:
+            elsewhere = tcp + 4 <= end and port != 0 and be16(data, tcp) != port and be16(data, tcp + 2) != port
+            if elsewhere and (known.shape[0] < KNOWN_WORDS or tcp + 20 > end):
                 continue
             if tcp + 20 > end:
                 out_counts[1 + AT_CUT_HEADERS] += 1
@@ -308,7 +387,8 @@ def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
                 out_counts[1 + AT_BAD_IP_LENGTH] += 1
                 continue
             tcp = at + 40
-            if tcp + 4 <= end and port != 0 and be16(data, tcp) != port and be16(data, tcp + 2) != port:
+            elsewhere = tcp + 4 <= end and port != 0 and be16(data, tcp) != port and be16(data, tcp + 2) != port
+            if elsewhere and (known.shape[0] < KNOWN_WORDS or tcp + 20 > end):
                 continue
             if tcp + 20 > end:
                 out_counts[1 + AT_CUT_HEADERS] += 1
@@ -333,10 +413,19 @@ def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
         # --- TCP
         offset = (np.int64(data[tcp + 12]) >> 4) * 4
         payload = total - header - offset
+        payload_at = min(tcp + offset, end)
+        greets = False
+        if elsewhere:
+            if offset < 20 or payload < 0:
+                continue
+            greets = is_greeting(data, payload_at, min(payload, end - payload_at))
+            if not greets and (
+                known[KNOWN] == 0 or not has_port(known, be16(data, tcp)) or not has_port(known, be16(data, tcp + 2))
+            ):
+                continue
         if offset < 20 or payload < 0:
             out_counts[1 + AT_BAD_TCP_OFFSET] += 1
             continue
-        payload_at = min(tcp + offset, end)
         if tcp + offset > end:
             weird |= CUT_HEADERS
         packet = out_packets[count]
@@ -377,8 +466,39 @@ def decode_frames(frames, data, port, out_packets, out_odd, out_counts):
         packet.vlan_inner = vlan_inner
         packet.flags = flags
         packet.tunnel = tunnel
+        if elsewhere and not is_known(known, packet, greets):
+            continue
         count += 1
     out_counts[0] = odd
+    return count
+
+
+@kernel(_PACKETS, READONLY_BYTES, INT64, _KNOWN, BYTES)
+def choose_known(packets, data, port, known, out_chosen):
+    """Say which packets are on the watched port, or of a known flow; those that greet make theirs known.
+
+    Parameters
+    ----------
+    packets : Packets[P]; data : uint8[:]; port : int
+    known : uint64[KNOWN_WORDS]
+    out_chosen : uint8[P]
+
+    Returns
+    -------
+    int
+        How many are.
+    """
+    count = 0
+    for row in range(packets.shape[0]):
+        packet = packets[row]
+        chosen = packet.src_port == port or packet.dst_port == port
+        if not chosen:
+            at = packet.payload_at
+            size = np.int64(packet.payload_captured)
+            greets = at >= 0 and at + size <= data.shape[0] and is_greeting(data, at, size)
+            chosen = is_known(known, packet, greets)
+        out_chosen[row] = 1 if chosen else 0
+        count += 1 if chosen else 0
     return count
 
 

@@ -20,6 +20,7 @@ SLOT = np.dtype(
         ("resp_hi", np.uint64),
         ("resp_lo", np.uint64),
         ("flow", np.int64),
+        ("connection", np.int64),  # the number it began with
         ("start_ns", np.int64),
         ("last_ns", np.int64),
         # stream positions by direction (0 = by the originator)
@@ -483,6 +484,7 @@ def emit_ending(table, holes, slot, reason, out_endings, count):
     """Write a finished flow as a row, and free its holes."""
     row = out_endings[count]
     row.flow = slot.flow
+    row.continued_as = 0
     row.start_ns = slot.start_ns
     row.end_ns = slot.last_ns
     row.orig_hi = slot.orig_hi
@@ -603,6 +605,7 @@ def begin(table, slots, index, packet, where, options):
         slot.resp_lo = packet.src_lo
         slot.resp_port = packet.src_port
     slot.flow = table[NEXT_FLOW]
+    slot.connection = slot.flow
     table[NEXT_FLOW] += 1
     slot.start_ns = packet.ts_ns
     slot.last_ns = packet.ts_ns
@@ -777,6 +780,7 @@ def track(packets, slots, due, index, holes, recent, table, options, out_tracks,
                     emit_window(slot, out_windows, out_done[DONE_WINDOWS])
                     out_done[DONE_WINDOWS] += 1
                 emit_ending(table, holes, slot, ACTIVE_, out_endings, out_done[DONE_ENDINGS])
+                out_endings[out_done[DONE_ENDINGS]].continued_as = table[NEXT_FLOW]
                 out_done[DONE_ENDINGS] += 1
                 slot.flow = table[NEXT_FLOW]
                 table[NEXT_FLOW] += 1
@@ -807,6 +811,7 @@ def track(packets, slots, due, index, holes, recent, table, options, out_tracks,
         slot.weird |= packet.weird
         track_row = out_tracks[at_packet]
         track_row.flow = slot.flow
+        track_row.connection = slot.connection
         track_row.slot = at
         track_row.from_resp = np.uint8(way)
         track_row.new_bytes = 0

@@ -284,6 +284,15 @@ def _push_without_request(scene: Scene) -> None:
     talk.tcp.close(ORIG)
 
 
+def _other_port(scene: Scene) -> None:
+    talk = scene.talk(plant(40), plant(41), NOON, Path(LAN.rtt_ns, LAN.bytes_per_s, merged=LAN.merged, port=8081))
+    talk.run(Transfer(SMALL, range(2)))
+    web = scene.talk(plant(40), plant(41), NOON + MINUTE, Path(LAN.rtt_ns, LAN.bytes_per_s, port=8081), "too_little")
+    web.tcp.connect()
+    web.tcp.send(ORIG, b"GET / HTTP/1.1\r\nHost: 10.21.0.41\r\n\r\n")
+    web.tcp.close(ORIG)
+
+
 def _many_contents(scene: Scene) -> None:
     for n in range(6):
         content = Content(f"title {n}", 1, last_bytes=65_536)
@@ -562,6 +571,17 @@ _PIECES: Final = (
             1,
             _push_without_request,
             found("p13_unrequested_upload", orig_ip="10.21.0.26", resp_ip="10.21.0.27"),
+            HEADERS,
+        )
+    ),
+    Piece(
+        Story(
+            "other-port",
+            "a download on another port",
+            "A PC of the plant downloads from another on port 8081; a minute later it asks a web server there.",
+            2,
+            _other_port,
+            found("p03_do_on_other_port", resp_ip="10.21.0.41"),
             HEADERS,
         )
     ),

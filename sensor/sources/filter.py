@@ -1,5 +1,8 @@
 """The kernel's filter for a live port, as classic BPF: TCP on the watched port, also under tags and inside tunnels.
 
+What more is wanted comes with it: mDNS outside of tunnels, and on any TCP port a payload that begins as DO's handshake
+does, with the flows (by their two ports) in which such a one was seen.
+
 The kernel takes the outermost VLAN tag off before a filter sees the frame, and a file has it in place; so tags are
 counted, not assumed. What the filter lets through the decoder still judges: it may let through too much (fragments, of
 which only the first knows its ports), never too little of what the decoder knows.
@@ -28,7 +31,7 @@ _LABELS_MAX: Final = 4
 _EXTENSIONS_MAX: Final = 3
 
 # Instructions: class, size and mode together, as in <linux/filter.h>.
-_LDH_X, _LDB_X, _LDX_IMM, _LD_MEM, _LD_IMM = 0x48, 0x50, 0x01, 0x60, 0x00
+_LDW_X, _LDH_X, _LDB_X, _LDX_IMM, _LD_MEM, _LD_IMM = 0x40, 0x48, 0x50, 0x01, 0x60, 0x00
 _ST, _TAX, _TXA, _RET = 0x02, 0x07, 0x87, 0x06
 _ADD, _ADD_X, _AND, _LSH, _RSH = 0x04, 0x0C, 0x54, 0x64, 0x74
 _JA, _JEQ, _JSET = 0x05, 0x15, 0x45
@@ -52,6 +55,7 @@ _PPP_IP: Final = (0x0021, 0x0057)
 _LLC_SNAP: Final = 0xAAAA
 _EXTENSIONS: Final = (0, 43, 60)
 _VXLAN, _GENEVE = 4789, 6081
+_GREETING: Final = struct.unpack(">III", wire.DO_GREETING[:12])
 
 Instruction = tuple[int, int, int, int]
 
@@ -134,7 +138,19 @@ class _Program:
         return places
 
 
-def program(port: int = wire.DO_PORT) -> tuple[Instruction, ...]:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is let through beside the watched TCP port.
+
+    `pairs` are the two ports of flows elsewhere, in either order.
+    """
+
+    mdns: bool = False
+    any_port: bool = False
+    pairs: tuple[tuple[int, int], ...] = ()
+
+
+def program(port: int = wire.DO_PORT, wanted: Wanted = Wanted()) -> tuple[Instruction, ...]:
     """Return the filter for a TCP port on Ethernet: (code, jump if true, jump if false, value) each.
 
     Raises
@@ -146,8 +162,9 @@ def program(port: int = wire.DO_PORT) -> tuple[Instruction, ...]:
     for level in range(1 + TUNNELS_MAX):
         _link(made, level)
         _ip(made, level)
-        _transport(made, level, port)
-        _tunnels(made, level)
+        _transport(made, level, port, "elsewhere" if wanted.any_port else "reject")
+        _tunnels(made, level, mdns=wanted.mdns and level == 0)
+    _elsewhere(made, wanted.pairs)
     made.label("reject")
     made.put(_RET, 0)
     made.label("accept")
@@ -267,7 +284,7 @@ def _ip(made: _Program, level: int) -> None:
     made.go("reject")
 
 
-def _transport(made: _Program, level: int, port: int) -> None:
+def _transport(made: _Program, level: int, port: int, otherwise: str) -> None:
     """Decide by the ports of TCP, or open the tunnel that X points at."""
     made.label(f"transport{level}")
     made.equal(wire.IPPROTO_TCP, f"tcp{level}")
@@ -282,16 +299,41 @@ def _transport(made: _Program, level: int, port: int) -> None:
     for at in (0, 2):
         made.put(_LDH_X, at)
         made.equal(port, "accept")
-    made.go("reject")
+    made.go(otherwise)
 
 
-def _tunnels(made: _Program, level: int) -> None:
-    """From a UDP or GRE header that X points at to the frame or packet inside."""
+def _elsewhere(made: _Program, pairs: tuple[tuple[int, int], ...]) -> None:
+    """Let a TCP segment through, whose header X points at, that greets or belongs to a flow where one did."""
+    made.label("elsewhere")
+    if pairs:
+        made.put(_LDW_X)
+        for low, high in pairs:
+            made.equal(low << 16 | high, "accept")
+            made.equal(high << 16 | low, "accept")
+    made.put(_LDB_X, 12)
+    made.put(_AND, 0xF0)
+    made.put(_RSH, 2)
+    made.forward_by_a()
+    for at, word in enumerate(_GREETING):
+        made.put(_LDW_X, 4 * at)  # where there is no payload, a load behind the end rejects
+        made.equal(word, f"greeting{at}")
+        made.go("reject")
+        made.label(f"greeting{at}")
+    made.go("accept")
+
+
+def _tunnels(made: _Program, level: int, *, mdns: bool) -> None:
+    """From a UDP or GRE header that X points at to the frame or packet inside; or it is mDNS."""
     if level == TUNNELS_MAX:
         return
     inside = level + 1
     made.label(f"udp{level}")
+    if mdns:
+        made.put(_LDH_X)
+        made.equal(wire.MDNS_PORT, "accept")
     made.put(_LDH_X, 2)
+    if mdns:
+        made.equal(wire.MDNS_PORT, "accept")
     made.equal(_VXLAN, f"vxlan{level}")
     made.equal(_GENEVE, f"geneve{level}")
     made.go("reject")

@@ -67,6 +67,10 @@ class RingOptions:
     batch_bytes: int = 8 << 20
     rings: int = 1
     port: int = DO_PORT
+    mdns: bool = True
+    """Let mDNS through, too."""
+    any_port: bool = False
+    """Let DO's handshake through on any TCP port, and then the flow that it began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,9 +281,7 @@ class Ring:
             )
         self._is_loopback = bool(_link_flags(made, self.interface) & _IFF_LOOPBACK)
         made.setsockopt(_SOL_PACKET, _VERSION, _TPACKET_V3)
-        program = bpf.program(self._options.port)
-        code = ctypes.create_string_buffer(bpf.packed(program))
-        made.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(program), ctypes.addressof(code)))
+        self._attach(())
         self._blocks = self._ask_for_blocks(made)
         self._mapped = mmap.mmap(made.fileno(), self._blocks * self._options.block_bytes, mmap.MAP_SHARED)
         words = np.frombuffer(self._map, dtype=np.uint32).reshape(self._blocks, -1)
@@ -289,6 +291,32 @@ class Ring:
             share = self._group & 0xFFFF | (_FANOUT_HASH | _FANOUT_DEFRAG) << 16
             made.setsockopt(_SOL_PACKET, _FANOUT, struct.pack("=I", share))
         self.notices += _offloads(made, self.interface)
+
+    def admit(self, pairs: tuple[tuple[int, int], ...]) -> int:
+        """Let flows on other ports through, told by their two ports, instead of those of the last call.
+
+        Returns
+        -------
+        int
+            How many are let through: less than were given if the kernel has no room for more; the last ones stay.
+        """
+        while True:
+            try:
+                self._attach(pairs)
+            except OSError:
+                if not pairs:
+                    return 0
+                pairs = pairs[(len(pairs) + 1) // 2 :]
+                continue
+            return len(pairs)
+
+    def _attach(self, pairs: tuple[tuple[int, int], ...]) -> None:
+        """Put the filter in place; the kernel replaces one by the other between two packets."""
+        options = self._options
+        program = bpf.program(options.port, bpf.Wanted(options.mdns, options.any_port, pairs))
+        code = ctypes.create_string_buffer(bpf.packed(program))
+        shape = struct.pack("@HP", len(program), ctypes.addressof(code))
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, shape)
 
     def _ask_for_blocks(self, made: socket.socket) -> int:
         """Return how many blocks the kernel granted: as many as asked for, or else a half, or a quarter."""

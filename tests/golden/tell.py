@@ -79,7 +79,7 @@ def policy_of(capture: Path) -> str:
 def tell(capture: Path) -> dict[str, str]:
     """Return the texts of a capture's golden folder by file name."""
     policy = policy_of(capture)
-    case = pipeline.analyze([str(capture)], _policy(policy), _rules())
+    case = pipeline.analyze([str(capture)], _policy(policy), _rules(), Options(any_port=True))
     messages = list(_messages(capture))
     seen = {message["kind"] for message in messages}
     found = {rule: count for rule, count in case.findings.items() if count}
@@ -110,7 +110,7 @@ def kinds_seen(seen: Iterable[str]) -> str:
 def _messages(capture: Path) -> Iterator[dict[str, Any]]:
     table, reader = FlowTable(), MessageReader()
     heard = []
-    for portion in Inputs([str(capture)], Options()).portions():
+    for portion in Inputs([str(capture)], Options(any_port=True)).portions():
         packets = portion.ordered.packets
         heard.append(reader.push(packets, portion.ordered.data, table.push(packets)))
     heard.append(reader.settle(None))

@@ -17,8 +17,10 @@ from sensor import pipeline
 from sensor.rules.load import load
 from sensor.schema import FlowFrame
 from sensor.settings import load_policy
-from tests.builders import ethernet, ipv4, ipv6, pcap, tcp, vlan
-from tests.live.network import LIVE, PCAPS, ROOT, Network, Sensor
+from tests.builders import do_handshake, do_piece, ethernet, ipv4, ipv6, pcap, tcp, vlan
+from tests.live.network import LIVE, PCAPS, ROOT, Network, Sensor, await_true
+from tests.streams import NOON, Tape
+from tests.unit.test_mdns import announcement, datagram
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +103,7 @@ def test_the_wire_gives_what_a_recording_gives(network: Network, folder: Path) -
     evidence = folder / "evidence"
     options += ("--evidence", str(evidence))
     with network.recording(recorded), Sensor(network, folder, *options) as sensor:
-        plain = sorted(PCAPS.glob("*.pcap"))
+        plain = sorted(path for path in PCAPS.glob("*.pcap") if path.stem != "other-port")
         small = [each for each in plain if each.stat().st_size < 300_000]
         # A form after the other: what comes twice within 50 ms would be taken for a copy of a double mirror.
         forms = [wrapped(each, form, folder) for form in ("vlan", "qinq", "vxlan") for each in small]
@@ -131,3 +133,32 @@ def test_the_wire_gives_what_a_recording_gives(network: Network, folder: Path) -
         cut = pipeline.analyze([str(path)], load_policy(policy), load([rules]))
         assert set() < set(cut.flows["community_id"]) <= proved[path.stem]
         assert not any(each.damage for each in cut.inputs)
+
+
+def test_do_on_another_port_and_names_by_mdns_on_the_wire(network: Network, folder: Path) -> None:
+    tape = Tape(resp_port=8081, step_ms=100).open().orig(0, do_handshake()).resp(0, do_handshake())
+    at = 75
+    tape.next_ms = 2500
+    for piece in range(5):
+        tape.resp(at, do_piece(piece, 0, bytes(500)))
+        at += 513
+    web = Tape(resp_port=8082, orig_port=50001).open().orig(0, b"GET / HTTP/1.1\r\n\r\n")
+    named = [(NOON, datagram("10.1.0.5", announcement("ANNA", [1, 2], ip="10.1.0.5")))]
+    capture, spool, state = folder / "elsewhere.pcap", folder / "spool", folder / "state"
+    frames = sorted([*named, *web.frames, *tape.frames], key=lambda frame: frame[0])
+    capture.write_bytes(pcap(frames, nanos=True))
+    options = ("-r", str(ROOT / "rules"), "--any-port", "--spool", str(spool), "--state", str(state))
+    with Sensor(network, folder, *options) as sensor:
+        assert network.send(capture, "-x", "1") == len(frames)
+        # The mDNS datagram, two handshakes, five pieces: what is not DO stays outside.
+        seen = sensor.await_metric('swarmtap_capture_packets_total{interface="vb"}', 8)
+        assert seen['swarmtap_capture_packets_total{interface="vb"}'] == 8
+        await_true(lambda: json.loads(network.run("curl", "-s", f"{sensor.url}/status"))["names"])
+        (name,) = json.loads(network.run("curl", "-s", f"{sensor.url}/status"))["names"]
+        assert (name["address"], name["name"]) == ("10.1.0.5", "ANNA")
+        assert sensor.stop() == 0
+    flows = flows_of(spool)
+    assert flows[["resp_ip", "resp_port", "verdict", "resp_pieces", "resp_piece_bytes"]].to_numpy().tolist() == [
+        ["10.1.0.6", 8081, "do", 5, 2500]
+    ]
+    assert "p03_do_on_other_port" in {each["rule"] for each in kept(state)}

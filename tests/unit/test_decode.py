@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sensor.decode import Decoder, decode
 from sensor.dissect import slow_lane
+from sensor.kernels import headers
 from sensor.schema import WEIRDS, Bytes, Packets, Rows
-from tests.builders import ethernet, ipv4, tcp, vlan
-from tests.streams import NOON, batch_of
+from sensor.wire import DO_GREETING
+from tests.builders import ACK, SYN, do_handshake, ethernet, ipv4, tcp, vlan
+from tests.streams import NOON, batch_of, run_as_python
+
+if TYPE_CHECKING:
+    import pytest
 
 PLAIN = ethernet(ipv4("10.0.0.1", "10.0.0.2", tcp(50000, 7680, b"abc")))
 TAGGED = ethernet(ipv4("10.0.0.3", "10.0.0.4", tcp(50000, 7680, b"abc")), vlans=[vlan(at) for at in (1, 2, 3)])
@@ -85,3 +90,84 @@ def test_all_tcp() -> None:
     other = ethernet(ipv4("10.0.0.1", "10.0.0.2", tcp(50000, 443)))
     assert decode(batch(PLAIN, other, UDP), port=0)["dst_port"].tolist() == [7680, 443]
     assert decode(batch(PLAIN, other, UDP), port=443)["dst_port"].tolist() == [443]
+
+
+# --- DO on other ports ---
+A, B, PORT = "10.0.0.1", "10.0.0.2", 8081
+
+
+def elsewhere(payload: bytes = b"", *, back: bool = False, port: int = PORT, flags: int = ACK, **more: Any) -> bytes:
+    ports = (port, 50000) if back else (50000, port)
+    return ethernet(ipv4(*((B, A) if back else (A, B)), tcp(*ports, payload, flags=flags)), **more)
+
+
+TALK = [
+    elsewhere(flags=SYN), elsewhere(flags=SYN | ACK, back=True), elsewhere(do_handshake()), elsewhere(back=True),
+    elsewhere(do_handshake(), back=True), elsewhere(b"x", port=8082), elsewhere(b"anything"),
+]  # fmt: skip
+
+
+def test_do_on_another_port_is_taken_from_its_handshake_on() -> None:
+    decoder = Decoder(any_port=True)
+    assert decoder.push(batch(*TALK, PLAIN))["number"].tolist() == [3, 4, 5, 7, 8]
+    assert list(decoder.elsewhere) == [(8081, 50000)]
+    assert decoder.forgotten == 0
+    assert Decoder().push(batch(*TALK, PLAIN))["number"].tolist() == [8]
+
+
+def test_it_stays_known_in_the_next_batch_and_until_another_syn() -> None:
+    decoder = Decoder(any_port=True)
+    decoder.push(batch(*TALK))
+    later = batch(elsewhere(b"more", back=True), elsewhere(flags=SYN), elsewhere(b"GET / HTTP/1.1"))
+    assert decoder.push(later)["number"].tolist() == [1]
+
+
+def test_the_slow_lane_knows_the_same_flows() -> None:
+    tags = [vlan(at) for at in (1, 2, 3)]
+    decoder = Decoder(slow=slow_lane, any_port=True)
+    frames = [elsewhere(payload, vlans=tags) for payload in (b"no", do_handshake(), b"2")]
+    assert decoder.push(batch(TAGGED, *frames))["number"].tolist() == [1, 3, 4]
+
+
+def test_a_name_that_is_not_the_whole_name_is_nothing() -> None:
+    decoder = Decoder(any_port=True)
+    cut = [elsewhere(DO_GREETING[:size]) for size in range(15)]
+    near = [elsewhere(DO_GREETING[:at] + b"?" + DO_GREETING[at + 1 :] + bytes(60)) for at in range(15)]
+    assert len(decoder.push(batch(*cut, *near, elsewhere(b"..." + do_handshake())))) == 0
+
+
+def test_known_flows_are_bounded_and_counted() -> None:
+    decoder = Decoder(any_port=True)
+    frames = [
+        ethernet(ipv4(f"10.{at >> 16}.{at >> 8 & 255}.{at & 255}", B, tcp(1000 + at % 60000, 8081, do_handshake())))
+        for at in range(70_000)
+    ]
+    assert len(decoder.push(batch(*frames))) == 70_000
+    assert decoder.forgotten > 70_000 - 65_536
+    assert len(decoder.elsewhere) == 64
+    assert decoder.push(batch(elsewhere(do_handshake()), elsewhere(b"x")))["number"].tolist() == [1, 2]
+
+
+def test_python_chooses_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = batch(*TALK, PLAIN, elsewhere(flags=SYN), elsewhere(b"x"), *TALK)
+    decode_frames, choose_known = headers.decode_frames, headers.choose_known
+    results = []
+    for python in (False, True):
+        known = np.zeros(headers.KNOWN_WORDS, dtype=np.uint64)
+        out, odd = Packets.empty(len(made.frames)), np.zeros(len(made.frames), dtype=np.int64)
+        out[:] = np.zeros(1, dtype=out.dtype)
+        counts = np.zeros(2 + len(WEIRDS), dtype=np.int64)
+        arguments: list[Any] = [made.frames, made.data, 7680, known, out, odd, counts]
+        everything = Decoder(0).push(made)
+        again, chosen = np.zeros(headers.KNOWN_WORDS, dtype=np.uint64), np.zeros(len(everything), dtype=np.uint8)
+        others: list[Any] = [everything, made.data, 7680, again, chosen]
+        if python:
+            with monkeypatch.context() as patch:
+                found = run_as_python(decode_frames, headers, patch, arguments)
+                count = run_as_python(choose_known, headers, patch, others)
+        else:
+            found, count = decode_frames(*arguments), choose_known(*others)
+        assert everything["number"][chosen > 0].tolist() == out["number"][:found].tolist()
+        results.append((int(found), int(count), out[:found].tolist(), known.tolist(), again.tolist()))
+    assert results[0] == results[1]
+    assert results[0][3] == results[0][4]

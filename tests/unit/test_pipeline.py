@@ -270,7 +270,6 @@ def test_the_swarm_is_known_from_either_side(tmp_path: Path, side: int) -> None:
     assert told[1 - side] == ""
 
 
-@pytest.mark.xfail(strict=True, reason="messages: the part after the daily cut of a flow forgets what it speaks")
 def test_a_long_flow_keeps_its_verdict_after_the_daily_cut(tmp_path: Path) -> None:
     tape = Tape().open().orig(0, do_handshake())
     for hour in range(1, 30):

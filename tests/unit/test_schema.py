@@ -104,7 +104,7 @@ def test_columns_of_one_name_mean_one_thing_in_the_frames_of_a_case() -> None:
 
 def test_sizes_that_memory_is_planned_by() -> None:
     # Of each there is one per packet, or per message: a column more is a decision.
-    assert (Packets.dtype().itemsize, Tracks.dtype().itemsize, Messages.dtype().itemsize) == (120, 32, 56)
+    assert (Packets.dtype().itemsize, Tracks.dtype().itemsize, Messages.dtype().itemsize) == (120, 40, 56)
     assert Handshakes.dtype()["swarm_hash"].shape == (32,)
     assert Handshakes.dtype()["peer_id"].shape == (16,)
 

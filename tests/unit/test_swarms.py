@@ -213,3 +213,20 @@ def test_the_quietest_swarm_is_evicted_and_counted(tmp_path: Path, monkeypatch: 
 
 def test_blocks_are_bounded_too() -> None:
     assert LedgerOptions().blocks * 8 <= 256 << 20  # bytes
+
+
+def test_a_very_long_connection_stays_in_its_swarm(tmp_path: Path) -> None:
+    frames = conversation(A, B, [0], at_s=0)
+    sent = Tape(B, A, orig_port=50000, start_ns=NOON + 25 * 3600 * SECOND)
+    said = sum(len(part) for part in (do_handshake(), do_bitfield([], TOTAL), do_piece(0, 0, bytes(PIECE))))
+    sent.resp(said, do_piece(1, 0, bytes(PIECE)))
+    # A sign of life every hour, or the flow would be over.
+    alive = [f for hour in range(1, 25) for f in Tape(B, A, start_ns=NOON + hour * 3600 * SECOND).orig(0).frames]
+    case = case_of(tmp_path, frames, alive, sent.frames)
+    assert len(case.flows) == 2
+    assert case.flows["verdict"].tolist() == ["do", "do"]
+    assert case.flows["swarm_hash"].tolist() == [CONTENT.hex()] * 2
+    assert case.flows["resp_piece_bytes"].tolist() == [1000, 1000]
+    assert case.flows["continued_as"].tolist() == [1, 0]
+    assert case.swarm_edges is not None
+    assert case.swarm_edges[["from_ip", "to_ip", "piece_bytes"]].to_numpy().tolist() == [[A, B, 2000]]

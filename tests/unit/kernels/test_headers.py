@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sensor.schema import Rows
 
+NONE_KNOWN = np.zeros(1, dtype=np.uint64)
 ROW, ODD, PASSED = "row", "odd", "passed"
 T0 = 1_773_144_000_123_456_789
 V4 = ipv4("10.1.0.5", "10.2.0.6", tcp(50000, 7680, b"payload", seq=7, ack=9, flags=ACK | PSH, window=513), ident=77)
@@ -31,7 +32,7 @@ def decode(
     made = batch_of([(T0, frame, len(frame) if wire is None else wire)], link)
     out, odd = Packets.empty(1), np.full(1, -1, dtype=np.int64)
     counts = np.zeros(1 + len(WEIRDS), dtype=np.int64)
-    found = headers.decode_frames(made.frames, made.data, port, out, odd, counts)
+    found = headers.decode_frames(made.frames, made.data, port, NONE_KNOWN, out, odd, counts)
     assert found + counts[0] <= 1
     way = ROW if found else ODD if counts[0] else PASSED
     if way == ODD:
@@ -311,7 +312,7 @@ def test_rows_odd_ones_and_counts_of_many_frames() -> None:
     made = batch_of((T0 + at, frame) for at, frame in enumerate(frames))
     out, odd = Packets.empty(6), np.full(6, -1, dtype=np.int64)
     counts = np.full(1 + len(WEIRDS), 10, dtype=np.int64)
-    assert headers.decode_frames(made.frames, made.data, 7680, out, odd, counts) == 2
+    assert headers.decode_frames(made.frames, made.data, 7680, NONE_KNOWN, out, odd, counts) == 2
     assert out["number"].tolist() == [1, 4, 0, 0, 0, 0]
     assert odd[: counts[0]].tolist() == [1, 4]
     # The first count is set, the others are added to.
@@ -324,7 +325,7 @@ def test_frames_that_point_outside_the_data(at: int, captured: int) -> None:
     made.frames["at"], made.frames["captured_bytes"] = at, captured
     out, odd = Packets.empty(1), np.zeros(1, dtype=np.int64)
     counts = np.zeros(1 + len(WEIRDS), dtype=np.int64)
-    found = headers.decode_frames(made.frames, made.data, 7680, out, odd, counts)
+    found = headers.decode_frames(made.frames, made.data, 7680, NONE_KNOWN, out, odd, counts)
     if at == 3:
         assert (found, out["payload_captured"][0]) == (1, 7)
     else:
@@ -352,7 +353,7 @@ def test_cut_anywhere_the_kernel_gives_the_same_as_python(monkeypatch: pytest.Mo
         for python in (False, True):
             out, odd = Packets.empty(1), np.zeros(1, dtype=np.int64)
             counts = np.zeros(1 + len(WEIRDS), dtype=np.int64)
-            arguments: list[Any] = [made.frames, made.data, 7680, out, odd, counts]
+            arguments: list[Any] = [made.frames, made.data, 7680, NONE_KNOWN, out, odd, counts]
             if python:
                 with monkeypatch.context() as patch:
                     count = run_as_python(headers.decode_frames, headers, patch, arguments)
@@ -365,7 +366,9 @@ def test_cut_anywhere_the_kernel_gives_the_same_as_python(monkeypatch: pytest.Mo
 def test_no_frames() -> None:
     none = np.zeros(0, dtype=np.uint8)
     counts = np.ones(1 + len(WEIRDS), dtype=np.int64)
-    found = headers.decode_frames(Frames.empty(), none, 7680, Packets.empty(), np.zeros(0, dtype=np.int64), counts)
+    found = headers.decode_frames(
+        Frames.empty(), none, 7680, NONE_KNOWN, Packets.empty(), np.zeros(0, dtype=np.int64), counts
+    )
     assert (found, counts[0]) == (0, 0)
 
 

@@ -18,7 +18,7 @@ from sensor.decode import Decoder
 from sensor.dissect import slow_lane
 from sensor.schema import Batch, Frames
 from sensor.sources import filter as bpf
-from tests.builders import ACK, QINQ, SYN, ethernet, ipv4, ipv6, tcp, vlan
+from tests.builders import ACK, QINQ, SYN, do_handshake, ethernet, ipv4, ipv6, tcp, vlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -199,3 +199,43 @@ def test_watches_another_port(kernel: Kernel) -> None:
     assert not other.lets(ethernet(ipv4(A, B, OURS)))
     assert not kernel.lets(ethernet(ipv4(A, B, OTHER)))
     other.close()
+
+
+GREETING = tcp(50000, 8081, do_handshake())
+MORE = {
+    "mDNS": (ethernet(ipv4(A, "224.0.0.251", udp(5353, b"x" * 20), proto=17, fix=False)), True, False),
+    "mDNS over IPv6": (ethernet(ipv6(A6, "ff02::fb", udp(5353, b"x" * 20), next_header=17)), True, False),
+    "mDNS, tagged": (ethernet(ipv4(A, "224.0.0.251", udp(5353, b"x" * 20), proto=17), vlans=(vlan(7),)), True, False),
+    "other UDP": (ethernet(ipv4(A, B, udp(5354, b"x" * 20), proto=17, fix=False)), False, False),
+    "a handshake elsewhere": (ethernet(ipv4(A, B, GREETING)), False, True),
+    "a handshake elsewhere, IPv6": (ethernet(ipv6(A6, B6, GREETING)), False, True),
+    "a handshake elsewhere in GRE": (over(47, gre(0x0800, ipv4(A, B, GREETING))), False, True),
+    "a handshake behind TCP options": (
+        ethernet(ipv4(A, B, tcp(50000, 8081, do_handshake(), options=b"\x01" * 12))), False, True,
+    ),
+    "no payload elsewhere": (ethernet(ipv4(A, B, OTHER)), False, False),
+    "another payload elsewhere": (ethernet(ipv4(A, B, tcp(50000, 8081, b"\x0eSwarm protest and more"))), False, False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_what_more_is_wanted(name: str) -> None:
+    frame, is_mdns, is_greeting = MORE[name]
+    for mdns in (False, True):
+        for any_port in (False, True):
+            made = Kernel(bpf.packed(bpf.program(wanted=bpf.Wanted(mdns, any_port))))
+            assert made.lets(frame) == ((is_mdns and mdns) or (is_greeting and any_port)), (mdns, any_port)
+            assert made.lets(LET_THROUGH["GENEVE with options"])
+            made.close()
+
+
+def test_flows_that_were_found_elsewhere_are_let_through_both_ways() -> None:
+    pairs = tuple((8081, 50000 + at) for at in range(64))
+    program = bpf.program(wanted=bpf.Wanted(any_port=True, mdns=True, pairs=pairs))
+    assert len(program) < 1500
+    made = Kernel(bpf.packed(program))
+    for src, dst, is_let in ((8081, 50063, True), (50000, 8081, True), (8081, 50064, False), (8082, 50001, False)):
+        segment = tcp(src, dst, b"body")
+        assert made.lets(ethernet(ipv4(A, B, segment))) == is_let
+        assert made.lets(over(47, gre(0x0800, ipv4(A, B, segment)))) == is_let
+    made.close()
