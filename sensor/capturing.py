@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sensor.tape import TapeOptions
 
 _TICK_S, _PATIENCE_S = 0.25, 10.0
-_WAITING, _PORTION = 64, 200_000
+_WAITING, _PORTION, _NAMES = 64, 200_000, 4096
 
 
 @dataclass(slots=True)
@@ -217,7 +217,10 @@ class Captures:
         self._parts.append(told.part)
         for address, label in told.labels.items():
             if label[2] >= self.labels.get(address, label)[2]:
+                self.labels.pop(address, None)
                 self.labels[address] = label
+        while len(self.labels) > _NAMES:
+            del self.labels[next(iter(self.labels))]
         if number == 0:  # what is said of interfaces and clocks each process says
             self.notices += told.notices
 

@@ -12,7 +12,7 @@ from sensor import incidents, keeping
 from sensor.outfile import outfile, outfolder
 from sensor.proofs import Proofs
 from sensor.schedule import Schedules
-from sensor.schema import PLACES, JudgedFlowFrame, JudgedFrame, OfferFrame, SwarmEdgeFrame, SwarmFrame
+from sensor.schema import PLACES, JudgedFlowFrame, JudgedFrame, NameFrame, OfferFrame, SwarmEdgeFrame, SwarmFrame
 from sensor.sinks import eve, evidence, manifest, parquet, summary
 from sensor.sinks.report import page
 from sensor.sinks.report.marks import Beside
@@ -56,6 +56,8 @@ def write(case: Case, folder: Path, command: Sequence[str], run_at: str) -> None
         parquet.write(folder / "swarm_edges.parquet", case.swarm_edges, SwarmEdgeFrame)
     if case.offers is not None:
         parquet.write(folder / "offers.parquet", case.offers, OfferFrame)
+    if case.names is not None:
+        parquet.write(folder / "names.parquet", case.names, NameFrame)
     _json(folder / "incidents.json", incidents.as_json(case.incidents, proofs))
     _json(folder / "summary.json", summary.as_json(case))
     eve.write(folder / "eve.json", case)

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
-from sensor.announcements import announced
 from sensor.decode import Decoder
 from sensor.dissect import slow_lane
-from sensor.mdns import Offers
+from sensor.mdns import InventoryOptions, Offers
 from sensor.order import Order, Ordered
 
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 _STEP_NS: Final = 1_000_000_000
 """The wall clock is slewed by less than this between two looks; more means that somebody set it."""
 
+_DATAGRAMS: Final = 500  # of mDNS, in a second: a flood of them must not hold the rings up
+_NAMES: Final = 1000
 _LAST_ROUNDS: Final = 1000  # what comes while we end need not be waited for
 _ROUNDS: Final = 8  # looks at each ring in turn, so that one busy ring does not keep the others waiting
 
@@ -108,7 +109,7 @@ class Live:
     def __init__(self, rings: Sequence[Ring], port: int, horizon_ns: int, *, any_port: bool = False) -> None:
         self.rings = tuple(rings)
         self.decoder = Decoder(port, slow_lane, any_port=any_port)
-        self.offers = Offers()
+        self.offers = Offers(InventoryOptions(per_s=_DATAGRAMS))
         self._announced = 0
         self._admitted: frozenset[tuple[int, int]] = frozenset()
         self.clock = EventClock(_offset_ns())
@@ -168,7 +169,7 @@ class Live:
         if self.offers.announcements == self._announced:
             return {}
         self._announced = self.offers.announcements
-        return self.offers.labels()
+        return self.offers.labels(_NAMES)
 
     def rest(self) -> list[Ordered]:
         """Return what is still held back, at the end.
@@ -220,8 +221,7 @@ class Live:
                     self.keep(batch.frames[packets["number"] - int(batch.frames["number"][0])], batch.data)
                 self._order.push(packets, batch.data)
                 if self.decoder.saw_mdns:
-                    for each in announced(batch):
-                        self.offers.hear(each.message, each.source, each.ts_ns)
+                    self.offers.push(batch)
                 if self.decoder.elsewhere.keys() != self._admitted:
                     self._admit()
         return some

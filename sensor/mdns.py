@@ -64,7 +64,8 @@ class _Host:
     """From when to when each address was announced or used."""
     target: str = ""
     offers: dict[str, list[_Offer]] = field(default_factory=dict)
-    last_ns: int = 0
+    kept: int = 0
+    """How many offers these are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,9 @@ class InventoryOptions:
 
     hosts: int = 65536
     offers_of_host: int = 4096
+    addresses_of_host: int = 64
+    per_s: int = 0
+    """Datagrams that are read in a second of event time, so that a flood costs no more; 0: all of them."""
 
 
 class Offers:
@@ -90,11 +94,21 @@ class Offers:
         self.damaged = 0
         """Datagrams on the port that are no DNS."""
         self.evicted = 0
+        self.unread = 0
+        """Datagrams over `per_s`."""
+        self._second = (0, 0)
 
     def push(self, batch: Batch) -> None:
         """Take the frames of a batch, in order of time."""
         for each in announced(batch):
             self.hear(each.message, each.source, each.ts_ns)
+
+    def _is_too_much(self, at_ns: int) -> bool:
+        second, count = at_ns // _SECOND_NS, self._second[1] + 1
+        self._second = (second, count if second == self._second[0] else 1)
+        is_over = self._second[1] > self._options.per_s
+        self.unread += is_over
+        return is_over
 
     def hear(self, message: bytes, source: str, at_ns: int) -> None:
         """Take one DNS message.
@@ -103,7 +117,7 @@ class Offers:
         ------
         nothing
         """
-        if _LABEL not in message.lower():
+        if _LABEL not in message.lower() or (self._options.per_s and self._is_too_much(at_ns)):
             return
         try:
             records = list(_records(message))
@@ -113,7 +127,7 @@ class Offers:
             return
         self.announcements += bool(instances)
         while len(self._hosts) > self._options.hosts:
-            del self._hosts[min(self._hosts, key=lambda name: (self._hosts[name].last_ns, name))]
+            del self._hosts[next(iter(self._hosts))]
             self.evicted += 1
 
     def _announced(self, message: bytes, records: list[Record], source: str, at_ns: int) -> set[str]:
@@ -127,8 +141,10 @@ class Offers:
                     continue  # the records of the instance say the rest
             if not instance.endswith(service):
                 continue
-            host = self._hosts.setdefault(instance.removesuffix(service), _Host())
-            host.last_ns = at_ns
+            # Hosts stand in the order in which they were heard last.
+            name = instance.removesuffix(service)
+            host = self._hosts.pop(name) if name in self._hosts else _Host()
+            self._hosts[name] = host
             heard.add(instance)
             if record.ttl_s == 0:
                 _end(host, at_ns)
@@ -140,9 +156,15 @@ class Offers:
         for instance in heard:
             host = self._hosts[instance.removesuffix(service)]
             told = [_told(message, r) for r in records if r.kind in (_A, _AAAA) and r.ttl_s and r.name == host.target]
-            for address in {*told, source} - {""}:
-                host.addresses[address] = (host.addresses.get(address, (at_ns, 0))[0], at_ns)
+            self._place(host, sorted({*told, source} - {""}), at_ns)
         return heard
+
+    def _place(self, host: _Host, addresses: Iterable[str], at_ns: int) -> None:
+        for address in addresses:
+            host.addresses[address] = (host.addresses.pop(address, (at_ns, 0))[0], at_ns)
+        while len(host.addresses) > self._options.addresses_of_host:
+            del host.addresses[next(iter(host.addresses))]
+            self.evicted += 1
 
     def _offer(self, host: _Host, contents: Iterable[str], at_ns: int, ttl_s: int) -> None:
         now = set(contents)
@@ -155,8 +177,9 @@ class Offers:
             offers = host.offers.setdefault(content, [])
             if offers and not offers[-1].ended and offers[-1].until_ns >= at_ns:
                 offers[-1].until_ns = until_ns
-            elif sum(map(len, host.offers.values())) < self._options.offers_of_host:
+            elif host.kept < self._options.offers_of_host:
                 offers.append(_Offer(at_ns, until_ns))
+                host.kept += 1
             else:
                 self.evicted += 1
             if not offers:
@@ -176,18 +199,35 @@ class Offers:
                 found += [(name, addresses, host.port, content, o.since_ns, o.until_ns) for o in offers]
         return sorted(found, key=lambda row: (row[4], row[0], row[3]))
 
-    def labels(self) -> dict[str, tuple[str, int, int]]:
+    def names(self) -> list[tuple[str, str, int, int]]:
+        """Return (address, host, since, until), sorted: an address that changed hands has a row for each.
+
+        Raises
+        ------
+        nothing
+        """
+        rows = [(at, name, *heard) for name, host in self._hosts.items() for at, heard in host.addresses.items()]
+        return sorted(rows, key=lambda row: (row[0], row[2], row[1]))
+
+    def labels(self, most: int = 0) -> dict[str, tuple[str, int, int]]:
         """Return the name of each announced address, and from when to when it was heard.
+
+        Parameters
+        ----------
+        most : int
+            How many at most, those of the hosts that were heard last; 0: all.
 
         Raises
         ------
         nothing
         """
         found: dict[str, tuple[str, int, int]] = {}
-        for name, host in sorted(self._hosts.items()):
+        for name, host in reversed(self._hosts.items()):
             for address, (since_ns, until_ns) in host.addresses.items():
                 if address not in found or found[address][2] < until_ns:
                     found[address] = (name, since_ns, until_ns)
+            if most and len(found) >= most:
+                break
         return found
 
 

@@ -20,7 +20,7 @@ from sensor.inputs import Inputs, Progress
 from sensor.reading import Options
 from sensor.rules.judge import Judge
 from sensor.schedule import Schedules
-from sensor.schema import WEIRDS, Case, Endings, Windows
+from sensor.schema import WEIRDS, Case, Endings, NameFrame, Windows
 from sensor.sites import Sites
 from sensor.spans import Spans
 from sensor.swarms import Ledger
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sensor.order import Ordered
     from sensor.policy import Policy
     from sensor.rules.ruleset import RuleSet
-    from sensor.schema import Incident
+    from sensor.schema import Incident, Table
 
 _SECOND_NS: Final = 1_000_000_000
 
@@ -235,7 +235,14 @@ def _case(inputs: Inputs, pipeline: Pipeline, steps: Sequence[Step]) -> Case:
         swarm_peers=pipeline.ledger.peers(),
         swarm_edges=pipeline.ledger.edges(),
         offers=pipeline.ledger.offers(inputs.offers.rows()),
+        names=_table(NameFrame, inputs.offers.names()),
     )
+
+
+def _table(table: type[Table], rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
+    columns = zip(*rows, strict=True) if rows else ([] for _ in table.columns())
+    pairs = zip(table.columns(), columns, strict=True)
+    return pd.DataFrame({column.name: pd.Series(list(values), dtype=column.dtype) for column, values in pairs})
 
 
 def _by_start(flows: pd.DataFrame) -> pd.DataFrame:

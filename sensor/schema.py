@@ -529,6 +529,15 @@ class OfferFrame(Table):
     swarm_hash: Annotated[Literal["str"], "", "hex: the swarm on the wire that it joins; empty if none was seen"]
 
 
+class NameFrame(Table):
+    """`names.parquet`: which name an address had, as hosts announced it by mDNS, sorted by ip, since_ns, host."""
+
+    ip: Annotated[Literal["str"], "", "an address that the host announced, or sent from"]
+    host: Annotated[Literal["str"], "", "the host's name in `_dosvc._tcp.local`"]
+    since_ns: Annotated[np.int64, "ns", "first heard under this name"]
+    until_ns: Annotated[np.int64, "ns", "last heard under this name"]
+
+
 class FindingFrame(Table):
     """One rule's verdict on one subject in one window."""
 
@@ -619,8 +628,8 @@ class Case:
     `flows` has the columns of FlowFrame and `flow`; `activity` those of ActivityFrame and JudgedFrame. `findings`
     counts by rule name, with a 0 for each loaded rule; `weird` counts by kind; `peers` is how many addresses moved
     payload or answered; `policy` is the policy that judged, `rules` maps each rule's file to its SHA-256.
-    `swarm_peers`, `swarm_edges` and `offers` have the columns of SwarmFrame, SwarmEdgeFrame and OfferFrame; None where
-    no ledger was kept.
+    `swarm_peers`, `swarm_edges`, `offers` and `names` have the columns of SwarmFrame, SwarmEdgeFrame, OfferFrame and
+    NameFrame; None where no ledger was kept.
     """
 
     inputs: tuple[Input, ...]
@@ -643,6 +652,7 @@ class Case:
     swarm_peers: pd.DataFrame | None = None
     swarm_edges: pd.DataFrame | None = None
     offers: pd.DataFrame | None = None
+    names: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ FRAMES: Final = (
     schema.SwarmFrame,
     schema.SwarmEdgeFrame,
     schema.OfferFrame,
+    schema.NameFrame,
 )
 ROWS: Final = (
     schema.Frames, schema.Packets, schema.Tracks, schema.Windows, schema.Endings, schema.Messages, schema.Handshakes,

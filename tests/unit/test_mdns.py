@@ -106,6 +106,19 @@ def test_both_families_are_one_host() -> None:
     }
 
 
+def test_an_address_that_changed_hands_has_both_names() -> None:
+    offers = inventory(
+        (0, datagram("10.1.0.1", announcement("ANNA", [1], ip="10.1.0.1"))),
+        (9, datagram("10.1.0.1", announcement("ANNA", [1], ip="10.1.0.1"))),
+        (60, datagram("10.1.0.1", announcement("BERT", [2], ip="10.1.0.1"))),
+    )
+    assert offers.names() == [
+        ("10.1.0.1", "ANNA", NOON, NOON + 9 * SECOND),
+        ("10.1.0.1", "BERT", NOON + 60 * SECOND, NOON + 60 * SECOND),
+    ]
+    assert offers.labels() == {"10.1.0.1": ("BERT", NOON + 60 * SECOND, NOON + 60 * SECOND)}
+
+
 @pytest.mark.parametrize("tags", [0, 1, 2])
 def test_tags_do_not_hide_it(tags: int) -> None:
     assert len(told(inventory((0, datagram("10.1.0.1", announcement("ANNA", [1]), tags=tags))))) == 1
@@ -202,3 +215,27 @@ def test_a_host_offers_no_more_than_is_kept() -> None:
 def test_more_datagrams_than_fit_at_once() -> None:
     frames = [(at, datagram("10.1.0.1", announcement(f"H{at}", [1]))) for at in range(2500)]
     assert len(inventory(*frames).rows()) == 2500
+
+
+def test_a_flood_is_read_in_part() -> None:
+    frames = [(NOON + at, datagram("10.1.0.1", announcement(f"H{at}", [at]))) for at in range(50)]
+    offers = Offers(InventoryOptions(per_s=20))
+    offers.push(batch_of(frames))
+    offers.push(batch_of([(NOON + SECOND, datagram("10.1.0.1", announcement("LATER", [1])))]))
+    assert (offers.announcements, offers.unread) == (21, 30)
+
+
+def test_addresses_of_a_host_are_bounded() -> None:
+    offers = Offers(InventoryOptions(addresses_of_host=3))
+    for at in range(10):
+        offers.hear(announcement("ANNA", [1]), f"10.1.0.{at}", NOON + at)
+    assert sorted(row[0] for row in offers.names()) == ["10.1.0.7", "10.1.0.8", "10.1.0.9"]
+    assert offers.evicted == 7
+
+
+def test_the_names_heard_last_come_when_not_all_are_wanted() -> None:
+    offers = Offers()
+    for at in range(10):
+        offers.hear(announcement(f"H{at}", [1]), f"10.1.0.{at}", NOON + at)
+    offers.hear(announcement("H0", [1]), "10.1.0.0", NOON + 20)
+    assert set(offers.labels(2)) == {"10.1.0.0", "10.1.0.9"}
