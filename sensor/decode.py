@@ -42,7 +42,9 @@ class Decoder:
         self._slow = slow
         self._any_port = any_port
         words = headers.KNOWN_WORDS if any_port else 1
-        self._known = np.zeros(words, dtype=np.uint64) if like is None else like._known  # noqa: SLF001 - one of us
+        self.known: npt.NDArray[np.uint64] = np.zeros(words, dtype=np.uint64)
+        if like is not None:
+            self.known = like.known
         self.elsewhere: dict[tuple[int, int], None] = {}
         """Pairs of ports, the lower first, that the latest flows on other ports have; those heard last come last."""
         # Written anew for every batch; what is found is copied out, so that a batch of other traffic leaves nothing.
@@ -65,7 +67,7 @@ class Decoder:
             self._found, self._odd = Packets.empty(count), np.empty(count, dtype=np.int64)
         out, odd = self._found, self._odd
         counts = np.zeros(2 + _KINDS, dtype=np.int64)
-        found = headers.decode_frames(batch.frames, batch.data, self._port, self._known, out, odd, counts)
+        found = headers.decode_frames(batch.frames, batch.data, self._port, self.known, out, odd, counts)
         self.weird += counts[1 : 1 + _KINDS]
         self.saw_mdns = bool(counts[headers.AT_MDNS])
         packets = out[:found].copy()
@@ -75,7 +77,7 @@ class Decoder:
             self.weird += weird
             if self._any_port:
                 chosen = np.zeros(len(slow), dtype=np.uint8)
-                headers.choose_known(slow, batch.data, self._port, self._known, chosen)
+                headers.choose_known(slow, batch.data, self._port, self.known, chosen)
                 slow = slow[chosen > 0]
             if len(slow):
                 packets = np.concatenate([packets, slow])
@@ -87,7 +89,7 @@ class Decoder:
     @property
     def forgotten(self) -> int:
         """How many flows on other ports were forgotten for want of room."""
-        return int(self._known[headers.FORGOTTEN]) if self._any_port else 0
+        return int(self.known[headers.FORGOTTEN]) if self._any_port else 0
 
     def _note(self, packets: Rows) -> None:
         """Note which pairs of ports the flows on other ports have."""

@@ -279,6 +279,20 @@ def test_a_long_flow_keeps_its_verdict_after_the_daily_cut(tmp_path: Path) -> No
     assert flows["verdict"].tolist() == ["do", "do"]
 
 
+def test_do_on_another_port_goes_on_in_the_next_file(tmp_path: Path) -> None:
+    whole = Tape(resp_port=8081).open().orig(0, do_handshake()).resp(0, do_handshake())
+    for at in range(20):
+        whole.orig(75 + 4 * at, bytes(4))
+    first, second = Tape(), Tape()
+    first.frames, second.frames = whole.frames[:9], whole.frames[9:]
+    options = Options(any_port=True)
+    one = analyze(given(tmp_path, whole), options=options)
+    two = analyze(given(tmp_path, second, name="a.pcap"), given(tmp_path, first, name="b.pcap"), options=options)
+    assert one.flows.equals(two.flows)
+    assert one.flows[["resp_port", "orig_packets", "verdict"]].to_numpy().tolist() == [[8081, 21, "do"]]
+    assert len(analyze(given(tmp_path, whole)).flows) == 0
+
+
 def test_times_before_1970_and_far_in_the_future(tmp_path: Path) -> None:
     for start_ns in (0, 4_102_444_800_000_000_000):
         case = analyze(given(tmp_path, Tape(start_ns=start_ns).open()))
