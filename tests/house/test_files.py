@@ -18,6 +18,8 @@ REASONS = {
     "sources/filter.py": "one program for the kernel, jump by jump",
     "sources/ring.py": "one ring: how it is opened, read and told of",
     "watching.py": "one run of the sensor, from its start to its end",
+    "capturing.py": "both ends of one pipe",
+    "mdns.py": "a message, its records, and what they make of a host",
     "cli.py": "every command's options and help, and nothing else",
     "incidents.py": "one life of an incident: opened, gone on with, closed, taken up again",
     "kernels/headers.py": "one pass over a frame, from its link to its TCP header",
