@@ -1,7 +1,7 @@
 # ruff: noqa: T201 - it prints what it measured
 """What reading messages costs on top of decoding and following flows: `python -m tests.bench.share [FILE [RUNS]]`.
 
-Without a file it makes two of 300 MB, of nothing but transfers: in pieces of about 350 kB, and in blocks of about 22 kB.
+Without a file it makes two of 300 MB, of nothing but transfers: pieces of about 350 kB, and blocks of about 22 kB.
 The stages run in turn on the same batches, in one process and one thread; each figure is the smallest of its runs.
 """
 
