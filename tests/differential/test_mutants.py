@@ -38,7 +38,8 @@ def pushes(capture: Path, policy: Path, flow_table: int) -> tuple[tuple[Any, ...
             seen.append((activity, until_ns, others, last))
             return super().push(activity, until_ns, others, last=last)
 
-    options = Options(flows=FlowOptions(capacity=flow_table)) if flow_table else Options()
+    flows = FlowOptions(capacity=flow_table) if flow_table else FlowOptions()
+    options = Options(flows=flows, any_port=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "Judge", Recorder)
         pipeline.analyze([str(capture)], settings.load_policy(policy), RuleSet((), {}), options)
