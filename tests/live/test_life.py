@@ -14,13 +14,14 @@ import tempfile
 import time
 from collections import defaultdict
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.builders import SYN, ethernet, ipv4, pcap, tcp
-from tests.live.network import LIVE, PCAPS, ROOT, SWARMTAP, Network, Sensor, await_true
+from tests.live.network import LIVE, PCAPS, ROOT, SWARMTAP, Network, Sensor, await_true, prompt_rules
 from tests.live.receivers import Hook, alertmanager
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ pytestmark = LIVE
 KILLS = int(os.environ.get("SWARMTAP_KILLS", "1"))
 RELOADS_MANY = int(os.environ.get("SWARMTAP_RELOADS", "5"))
 FLAPS = int(os.environ.get("SWARMTAP_FLAPS", "5"))
+PORTS = cycle(range(50_000, 60_000))  # each attempt a flow of its own
 PACKETS = 'swarmtap_capture_packets_total{interface="vb"}'
 RELOADS = 'swarmtap_config_reloads_total{result="%s"}'
 
@@ -63,10 +65,7 @@ def attempts(folder: Path, *hosts: int) -> Path:
     """Connection attempts of hosts of a site where peering is disabled."""
     path = folder / f"attempts-{'-'.join(map(str, hosts))}.pcap"
     path.write_bytes(
-        pcap(
-            ethernet(ipv4(f"10.9.0.{host}", "10.9.0.250", tcp(50000 + random.randrange(9999), 7680, flags=SYN)))  # noqa: S311
-            for host in hosts
-        )
+        pcap(ethernet(ipv4(f"10.9.0.{host}", "10.9.0.250", tcp(next(PORTS), 7680, flags=SYN))) for host in hosts)
     )
     return path
 
@@ -83,7 +82,7 @@ def eve_ids(folder: Path) -> list[str]:
 
 
 def options(folder: Path) -> list[str]:
-    return ["-p", str(folder / "policy.yaml"), "-r", str(ROOT / "rules")]
+    return ["-p", str(folder / "policy.yaml"), "-r", str(prompt_rules(folder))]
 
 
 @pytest.mark.needs("prometheus-alertmanager")

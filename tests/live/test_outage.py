@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.builders import SYN, ethernet, ipv4, pcap, tcp
-from tests.live.network import LIVE, PCAPS, ROOT, Network, Sensor, await_true
+from tests.live.network import LIVE, PCAPS, Network, Sensor, await_true, prompt_rules
 from tests.live.receivers import Hook, Syslog, alertmanager, free_port
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def send(network: Network, folder: Path, host: int) -> None:
 def test_all_sinks_are_dead_for_a_while(network: Network, folder: Path) -> None:
     with network.inside():
         ports = [free_port() for _ in range(3)]
-    options = ["-p", str(folder / "policy.yaml"), "-r", str(ROOT / "rules"), "--state", str(folder / "state")]
+    options = ["-p", str(folder / "policy.yaml"), "-r", str(prompt_rules(folder)), "--state", str(folder / "state")]
     options += ["--eve", str(folder / "eve" / "eve.json"), "--webhook", f"http://127.0.0.1:{ports[0]}/hook"]
     options += ["--syslog", f"tcp://127.0.0.1:{ports[1]}", "--alertmanager", f"http://127.0.0.1:{ports[2]}"]
     (folder / "eve").mkdir(mode=0o777)
