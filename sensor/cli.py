@@ -158,13 +158,15 @@ def analyze(
     # Reading begins at once; what judges is imported meanwhile.
     names = find(paths)
     wanted = _Wanted(flow, host, site, swarm, filter_)
+    since_ns, until_ns = _instant("--since", since, names), _instant("--until", until, names)
     options = Options(
         hashes=out is not None,
-        since_ns=_instant("--since", since, names),
-        until_ns=_instant("--until", until, names),
+        since_ns=since_ns,
+        until_ns=until_ns,
         select=_selection(policy, wanted, names),
         frames=_filter(filter_),
         asked=wanted.told(policy),
+        chosen=wanted.words(since_ns, until_ns),
         jobs=jobs,
         keep=out / keeping.FOLDER if out is not None and len(names) > 1 and not any_port else None,
         resume=resume,
@@ -730,6 +732,17 @@ class _Wanted:
 
         known = hashlib.sha256(policy.read_bytes()).hexdigest() if self.site and policy and policy.is_file() else ""
         return repr((self.flow, self.host, self.site, self.swarm, self.filter, known))
+
+    def words(self, since_ns: int | None, until_ns: int | None) -> str:
+        """Return it for people, with the times that limit it; empty if all was asked for."""
+        kinds = (("flow", self.flow), ("host", self.host), ("site", self.site), ("content", self.swarm))
+        said = [f"{name} {' or '.join(asked)}" for name, asked in kinds if asked]
+        said += [f"what passes {self.filter!r}"] if self.filter is not None else []
+        for word, instant_ns in (("from", since_ns), ("before", until_ns)):
+            if instant_ns is not None:
+                moment = datetime.fromtimestamp(instant_ns // 1_000_000_000, UTC)
+                said.append(f"what came {word} {moment:%Y-%m-%d %H:%M:%S} UTC{' on' if word == 'from' else ''}")
+        return ", ".join(said)
 
 
 def _selection(policy: Path | None, wanted: _Wanted, names: list[str]) -> Any:

@@ -84,6 +84,7 @@ class Inputs:
         self._found: dict[int, Input] = {}
         self._begun: dict[int, Reading] = {}
         self._asked: set[int] = set()
+        self._ended = 0
         self._overlaps = Overlaps()
         self._jobs = Jobs(1)
         self._announced: list[tuple[int, int, Announced]] = []
@@ -181,7 +182,8 @@ class Inputs:
                 del part
                 watermark = min(fronts.values()) if fronts else None
                 self._hear(None if watermark is None else watermark - order.horizon_ns)
-                yield from self._released(order, watermark)
+                if watermark is None or order.is_worth_it:
+                    yield from self._released(order, watermark)
         if not self._found:
             raise OperatorError(*self._mistakes.values())
 
@@ -250,10 +252,12 @@ class Inputs:
 
     def _reading(self, at: int) -> Reading:
         """Return what reads an input that was not kept."""
-        reading = FileReading(self._order[at], at, self.options, self._elsewhere)
+        beside = max(len(self._asked) - self._ended - 1, 1) if len(self._order) > 1 else 0
+        reading = FileReading(self._order[at], at, self.options, self._elsewhere, beside)
         return self._jobs.start(reading) if self._jobs.count > 1 else reading
 
     def _finish(self, at: int, opened: _Opened) -> None:
+        self._ended += 1
         self._found[at] = opened.reading.summary()
         self.weird += opened.reading.weird
         opened.close()

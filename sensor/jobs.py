@@ -154,9 +154,6 @@ class Ahead:
             while self._has_room():
                 with self._turns:
                     part = next(parts, None)
-                    if part is not None and not self._reading.is_mapped:
-                        # What waits must not hold all that was decompressed.
-                        part = part.compact()
                 if part is None:
                     return
                 with self._change:

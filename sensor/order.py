@@ -37,14 +37,22 @@ class Order:
     def __init__(self, horizon_ns: int = 50_000_000) -> None:
         self.horizon_ns = horizon_ns
         self._held: list[Ordered] = []
+        self._fresh = 0
 
     def push(self, packets: Rows, data: Bytes) -> None:
         """Take the packets of one batch of one input."""
         if len(packets):
             self._held.append(Ordered(packets, data))
+            self._fresh += len(packets)
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Whether so much is new that to put all that is held in order costs little for each packet."""
+        return 2 * self._fresh >= sum(len(held.packets) for held in self._held)
 
     def release(self, watermark_ns: int | None) -> list[Ordered]:
         """Return what is older than the watermark less the horizon (None: everything), in order."""
+        self._fresh = 0
         if not self._held:
             return []
         if not self._sorted():

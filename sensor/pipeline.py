@@ -236,6 +236,7 @@ def _case(inputs: Inputs, pipeline: Pipeline, steps: Sequence[Step]) -> Case:
         swarm_edges=pipeline.ledger.edges(),
         offers=pipeline.ledger.offers(inputs.offers.rows()),
         names=_table(NameFrame, inputs.offers.names()),
+        chosen=inputs.options.chosen,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import numpy as np
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
     Counts = npt.NDArray[np.int64]
 
+_MANY: Final = 8  # inputs that may be open at once with a stream's usual step
+_FEW_BYTES: Final = 512 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -48,6 +51,8 @@ class Options:
     """Take up what hosts announce by mDNS."""
     asked: str = ""
     """What `select` and `frames` choose, in words: equal words, equal choice."""
+    chosen: str = ""
+    """The same for people."""
     select: Callable[[Rows], Rows] | None = None
     """Gives back the packets that were asked for; None: all of them."""
     frames: Callable[[Batch], Rows] | None = None
@@ -100,11 +105,22 @@ class Reading(Protocol):
 
 
 class FileReading:
-    """An input that is read here: `with FileReading(name, 0, options) as reading: for part in reading.parts(): …`."""
+    """An input that is read here: `with FileReading(name, 0, options) as reading: for part in reading.parts(): …`.
 
-    def __init__(self, name: str, source: int, options: Options, elsewhere: Decoder | None = None) -> None:
-        self._reader = Reader(name, source) if options.any_port else Reader(name, source, options.port)
-        self._decoder = Decoder(options.port, _slow_lane, any_port=options.any_port, like=elsewhere)
+    Parameters
+    ----------
+    beside : int
+        How many other inputs are open; among many, a stream is read in smaller steps, and its parts hold payloads only.
+    """
+
+    def __init__(
+        self, name: str, source: int, options: Options, elsewhere: Decoder | None = None, beside: int = 0
+    ) -> None:
+        step = _FEW_BYTES if beside >= _MANY else 0
+        any_port = options.any_port
+        self._reader = Reader(name, source, stream_bytes=step) if any_port else Reader(name, source, options.port, step)
+        self._compacts = beside > 0
+        self._decoder = Decoder(options.port, _slow_lane, any_port=any_port, like=elsewhere)
         self._options = options
         self._sha256 = ""
         self.done_bytes = 0
@@ -129,11 +145,6 @@ class FileReading:
         """What was odd and gave no packet, by kind."""
         return self._decoder.weird
 
-    @property
-    def is_mapped(self) -> bool:
-        """Whether what the packets point into costs no memory of its own."""
-        return self._reader.is_mapped
-
     def parts(self) -> Iterator[Part]:
         """Yield the chosen packets of the input, batch by batch; when all is read, it is hashed if that was asked for.
 
@@ -148,7 +159,9 @@ class FileReading:
             wanted = batch if options.frames is None else Batch(options.frames(batch), batch.data)
             packets = self._decoder.push(wanted)
             heard = tuple(announced(wanted)) if options.mdns and self._decoder.saw_mdns else ()
-            yield Part(_chosen(packets, options), batch.data, front_ns, heard)
+            part = Part(_chosen(packets, options), batch.data, front_ns, heard)
+            # What waits for other inputs must not hold all that was decompressed; a map's pages cost nothing.
+            yield part.compact() if self._compacts and not self._reader.is_mapped else part
         self._sha256 = sha256(self._reader.name) if options.hashes and self._reader.can_reread else ""
         self.done_bytes = self._reader.facts.size_bytes
 

@@ -653,6 +653,8 @@ class Case:
     swarm_edges: pd.DataFrame | None = None
     offers: pd.DataFrame | None = None
     names: pd.DataFrame | None = None
+    chosen: str = ""
+    """What was asked for of the packets, in words; empty if it was all of them."""
 
 
 @dataclass(frozen=True, slots=True)

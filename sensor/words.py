@@ -165,7 +165,8 @@ def conclusion(case: Case) -> str:
     nothing
     """
     blind = blindness(case)
-    but = f" But the capture is not complete ({listed(blind)}), so absence proves nothing." if blind else ""
+    only = f" Only {visible(case.chosen)} was looked at." if case.chosen else ""
+    but = f"{only} But the capture is not complete ({listed(blind)}), so absence proves nothing." if blind else only
     off = sum(case.off_window_payload_bytes.values())
     if case.incidents:
         levels = [each.level for each in case.incidents]
@@ -173,7 +174,7 @@ def conclusion(case: Case) -> str:
         noun = "incident" if len(levels) == 1 else "incidents"
         where = sorted((name for name, moved in case.off_window_payload_bytes.items() if moved), key=str)
         moved = f" {volume(off)} moved off schedule, {_at(where)}." if off else ""
-        return f"Off policy: {listed(found)} {noun}.{moved}"
+        return f"Off policy: {listed(found)} {noun}.{moved}{only}"
     if not case.packets_7680:
         return f"No traffic on TCP 7680 in {count(case.packets, 'packet')}.{but}"
     flows = count(len(case.flows), "flow")

@@ -44,6 +44,7 @@ def as_json(case: Case, folder: Path, outputs: Iterable[Path], command: Sequence
             "python": platform.python_version(),
             **{name: version(name) for name in _LIBRARIES},
         },
+        "chosen": case.chosen or "everything",
         "policy": {"source": case.policy.source or "built-in", "sha256": case.policy.sha256},
         "rules": [{"file": file, "sha256": digest} for file, digest in sorted(case.rules.items())],
         "inputs": [_input(each) for each in case.inputs],

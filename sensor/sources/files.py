@@ -35,9 +35,11 @@ STREAM_BYTES: Final = 8 * 1024 * 1024
 _BEGINNING_BYTES: Final = 256 * 1024  # what orders inputs; some hold no packet in so little, and are read on
 
 _PCAP_VERSION: Final = 2
+_ZIP: Final = "a zip archive"
+_ZIP_FLAGS_AT: Final = 6
 _NAMED: Final = {
     b"snoop\0\0\0": "a Solaris snoop file",
-    b"PK\x03\x04": "a zip archive",
+    b"PK\x03\x04": _ZIP,
     b"\x1f\x9d": "a compress (.Z) file",
     b"7z\xbc\xaf": "a 7-Zip archive",
     b"RTSS": "a Microsoft Network Monitor 1 file",
@@ -70,8 +72,9 @@ class Reader:
     With a TCP port, frames that can say nothing of it may be left out of the batches; the facts tell of all.
     """
 
-    def __init__(self, path: Path | str, source: int, port: int = chains.ALL_FRAMES) -> None:
+    def __init__(self, path: Path | str, source: int, port: int = chains.ALL_FRAMES, stream_bytes: int = 0) -> None:
         self.path = Path(path)
+        self._stream_bytes = stream_bytes or STREAM_BYTES
         self.name = "stdin" if str(path) == "-" else str(path)
         self.source = source
         self._port = port
@@ -92,7 +95,7 @@ class Reader:
             self._file = (
                 cast("io.BufferedReader", sys.stdin.buffer)
                 if self.name == "stdin"
-                else io.BufferedReader(io.FileIO(self.path), STREAM_BYTES)
+                else io.BufferedReader(io.FileIO(self.path), self._stream_bytes)
             )
             self._contents = contents(self._file)
             mistake = _refusal(self.name, self._contents)
@@ -121,7 +124,7 @@ class Reader:
         facts.format = chain.format + (f" ({held.compression})" if held.compression else "")
         pending, base = b"", 0
         held.follow(0)
-        for window, whole in held.windows(STREAM_BYTES):
+        for window, whole in held.windows(self._stream_bytes):
             facts.size_bytes = held.size_bytes
             joined = window if not pending else np.frombuffer(pending + window.tobytes(), dtype=np.uint8)
             used = 0
@@ -141,7 +144,7 @@ class Reader:
                 if step == 0:
                     break
             pending = joined[used:].tobytes() if not whole or used < len(joined) else b""
-            if len(pending) > records.MAX_BLOCK + STREAM_BYTES:
+            if len(pending) > records.MAX_BLOCK + self._stream_bytes:
                 facts.damage = Damage(base, facts.packets, "a block of an impossible length")
                 return
         if held.broken:
@@ -256,6 +259,8 @@ def _refusal(name: str, held: Contents) -> Mistake | None:
         empty = held.regular and not held.size_bytes
         return Mistake(name, "is empty (0 bytes)" if empty else held.broken or "holds nothing", _RIGHT)
     named = next((what for magic, what in _NAMED.items() if head.startswith(magic)), "")
+    if named == _ZIP and len(head) > _ZIP_FLAGS_AT and head[_ZIP_FLAGS_AT] & 1:
+        named = f"{_ZIP} with a password"
     read = f"is {named}, which is not read here" if named else f"is not a capture (it begins with {head[:4].hex(' ')})"
     return Mistake(name, read, _RIGHT)
 

@@ -20,6 +20,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from tests.captures import like_anybody
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -90,9 +92,13 @@ def test_two_hundred_files_of_five_formats_are_one_capture(whole: Path, tmp_path
         kind = list(COMPRESSED)[at % len(COMPRESSED)]
         part = raw[:24] + raw[first:last]
         (tmp_path / "parts" / f"{name:03}.pcap.{kind}").write_bytes(COMPRESSED[kind](part))
-    done = analyze(tmp_path / "parts", out=tmp_path / "case", zone="America/Chicago")
+    done = analyze(tmp_path / "parts", Path("--jobs=2"), out=tmp_path / "case", zone="America/Chicago")
     assert done.returncode == 0, done.stderr
-    one, other = digests(whole), digests(tmp_path / "case")
+    again = analyze(tmp_path / "parts", Path("--jobs=1"), out=tmp_path / "again")
+    assert again.returncode == 0, again.stderr
+    one, other, third = digests(whole), digests(tmp_path / "case"), digests(tmp_path / "again")
+    assert {**third, "manifest.json": ""} == {**other, "manifest.json": ""}
+    assert told(tmp_path / "again", "manifest.json", "run") == told(tmp_path / "case", "manifest.json", "run")
     for name in ("manifest.json", "summary.json"):
         assert one.pop(name) != other.pop(name)
     assert one == other
@@ -123,6 +129,27 @@ def test_evidence_is_bit_by_bit_what_was_captured(whole: Path) -> None:
         # A locator names a record by its number and by its offset: both must mean the same one.
         assert all(starts[each["frame"] - 1] == each["offset"] for each in incident["evidence"])
         assert len(starts) >= len({(each["frame"], each["offset"]) for each in incident["evidence"]})
+
+
+@pytest.mark.needs("tshark")
+def test_tshark_and_capinfos_agree_with_the_evidence(whole: Path) -> None:
+    def bodies(*arguments: object) -> list[str]:
+        command = ["tshark", "-T", "fields", "-e", "frame.time_epoch", "-e", "frame.len", "-e", "frame.md5_hash"]
+        command += ["-o", "frame.generate_md5_hash:TRUE", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    captured = set(bodies("-r", WEEK))
+    named = {each["file"]: each["sha256"] for each in told(whole, "manifest.json")["outputs"]}
+    proofs = sorted(whole.glob("evidence/*.pcap"))
+    assert proofs
+    for proof in proofs:
+        found = bodies("-r", proof)
+        assert found
+        assert set(found) <= captured
+        command = ["capinfos", "-T", "-m", "-r", "-H", "-c", proof]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().split(",")
+        assert said[1] == str(len(found))
+        assert named[proof.relative_to(whole).as_posix()] in said
 
 
 def test_older_evidence_does_not_stay(whole: Path, tmp_path: Path) -> None:
@@ -168,11 +195,31 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_used(tmp_path: Path) -> No
     assert done.returncode == 3, done.stderr
     damaged = told(tmp_path / "case", "summary.json")["damaged"]
     assert set(damaged) == {str(names[1]), str(names[2])}
-    assert "a zip archive" in damaged[str(names[2])]
+    assert "a zip archive with a password" in damaged[str(names[2])]
     assert len(told(tmp_path / "case", "manifest.json")["inputs"]) == 3
     only = analyze(names[2], out=tmp_path / "none")
     assert (only.returncode, "a zip archive" in only.stderr) == (2, True)
     assert not (tmp_path / "none" / "summary.json").exists()
+
+
+def test_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    good, secret = tmp_path / "good.pcap", tmp_path / "secret.pcap"
+    for path in (good, secret):
+        path.write_bytes((ROOT / "pcaps" / "off-window.pcap").read_bytes())
+    secret.chmod(0)
+
+    def ran(*names: Path) -> subprocess.CompletedProcess[str]:
+        command = [*like_anybody(), sys.executable, "-m", "sensor", "analyze", *names]
+        wide = os.environ | {"COLUMNS": "500"}
+        return subprocess.run(command, cwd=ROOT, env=wide, capture_output=True, text=True, check=False, timeout=120)
+
+    done = ran(good, secret)
+    assert done.returncode == 3, done.stderr
+    said = " ".join(done.stdout.split())
+    assert f"{secret}: cannot be read (Permission denied); nothing of it was used" in said
+    alone = ran(secret)
+    assert (alone.returncode, alone.stdout) == (2, "")
+    assert f"{secret}: cannot be read (Permission denied); give a pcap" in alone.stderr
 
 
 def test_selection_is_what_the_whole_says_of_it(whole: Path, tmp_path: Path) -> None:

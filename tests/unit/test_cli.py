@@ -368,6 +368,10 @@ def test_filter_and_swarm(swarmtap: Swarmtap, tmp_path: Path) -> None:
         found = pd.read_parquet(tmp_path / option / "flows.parquet")
         assert found["community_id"].tolist() == every["community_id"][wanted].tolist()
         assert len(found)
+        manifest = json.loads((tmp_path / option / "manifest.json").read_text())
+        assert value in manifest["chosen"]
+        assert "was looked at." in (tmp_path / option / "report.html").read_text()
+    assert json.loads((tmp_path / "all" / "manifest.json").read_text())["chosen"] == "everything"
     assert swarmtap("analyze", week, "--filter", "tcp prot 7680").mistakes == [
         '--filter:5: "prot" cannot stand there (syntax error); see pcap-filter(7)'
     ]

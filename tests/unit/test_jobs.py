@@ -36,7 +36,7 @@ def test_gives_what_is_read_here(tmp_path: Path) -> None:
     pool = Jobs(2)
     with (
         FileReading(name, 3, Options(hashes=True)) as plain,
-        pool.start(FileReading(name, 3, Options(hashes=True))) as ahead,
+        pool.start(FileReading(name, 3, Options(hashes=True), beside=1)) as ahead,
     ):
         for here, there in zip(plain.parts(), ahead.parts(), strict=True):
             assert here.front_ns == there.front_ns

@@ -80,6 +80,20 @@ def test_compact_keeps_payloads() -> None:
         assert mine.tobytes() == small.data[int(other["payload_at"]) : int(other["payload_at"]) + size].tobytes()
 
 
+def test_among_many_inputs_a_stream_is_read_in_small_steps(tmp_path: Path) -> None:
+    frames = [(NOON + at, frame(at, b"x" * 1400)) for at in range(2000)]
+    (tmp_path / "a.gz").write_bytes(gzip.compress(pcap(frames, nanos=True)))
+    told = []
+    for beside in (0, 1, 16):
+        with FileReading(str(tmp_path / "a.gz"), 0, Options(), beside=beside) as reading:
+            parts = list(reading.parts())
+        told.append([(int(packet["ts_ns"]), int(packet["seq"])) for part in parts for packet in part.packets])
+        held = max(len(part.data) for part in parts)
+        assert held == {0: 2000 * (16 + 54 + 1400) + 24, 1: 2000 * 1400}.get(beside, held)
+        assert held < 1_200_000 or beside < 16
+    assert told[0] == told[1] == told[2]
+
+
 def test_hash_is_that_of_the_file() -> None:
     with FileReading(str(WEEK), 0, Options(hashes=True)) as reading:
         for _ in reading.parts():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from pathlib import Path
@@ -17,6 +18,7 @@ from sensor.errors import Mistake, OperatorError
 from sensor.policy import Endpoint, Exemption, Site, TimeInterval
 from sensor.schedule import explain
 from sensor.settings import DEFAULT_POLICY, load_policy, warnings
+from tests.captures import like_anybody
 
 OFFICE = """\
 version: 1
@@ -380,17 +382,13 @@ def test_files_that_cannot_be_read(folder: Path) -> None:
 
 
 def test_a_file_without_permission() -> None:
-    path = write(OFFICE)
-    path.chmod(0)
-    Path.cwd().chmod(0o755)
-    who = os.geteuid()
-    try:
-        if who == 0:
-            os.seteuid(65534)  # root may read everything
-        with pytest.raises(OperatorError, match=r"p\.yaml: cannot be read: permission denied; give a policy file"):
-            load_policy(path)
-    finally:
-        os.seteuid(who)
+    write(OFFICE).chmod(0)
+    read = "from pathlib import Path; from sensor.settings import load_policy; load_policy(Path('p.yaml'))"
+    command = [*like_anybody(), sys.executable, "-c", read]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr.splitlines()[-1] == (
+        "sensor.errors.OperatorError: p.yaml: cannot be read: permission denied; give a policy file"
+    )
 
 
 def test_mistakes_of_the_inventory_come_after_those_of_the_policy() -> None:
