@@ -47,6 +47,8 @@ def test_inputs_are_told_as_they_were_read(tmp_path: Path) -> None:
             "link_types": [1, 113],
             "drops": 3,
             "damage": "cut short",
+            "copy_of": "",
+            "repeated": 0,
         }
     ]
 
