@@ -5,8 +5,10 @@ The microscope, never the hot path: some thousand packets a second. A second pai
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -140,6 +142,9 @@ def dissect(program: Program, capture: Path, limit: int, port: int = DO_PORT) ->
             raise OperatorError(Mistake(program.path, f"gave up: {reason}", "use another version")) from error
         finally:
             source.close()
+            # Its event loop would be told of every child process of ours that ends, and never listen.
+            with contextlib.suppress(ValueError):  # another thread than the main one has no say
+                signal.set_wakeup_fd(-1)
     return seen
 
 
