@@ -395,7 +395,10 @@ def test_times_count_from_the_first_packet(swarmtap: Swarmtap, tmp_path: Path) -
     assert swarmtap("analyze", "-", "--since", "+1d").mistakes[0].startswith("--since: ")
 
 
-def test_copies_and_overlaps_are_told_and_counted_once(swarmtap: Swarmtap, tmp_path: Path) -> None:
+def test_copies_and_overlaps_are_told_and_counted_once(
+    swarmtap: Swarmtap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "500")  # or a long name is folded
     records = records_of((SAMPLES / "off-window.pcap").read_bytes())
     half = len(records) // 2
     (tmp_path / "whole.pcap").write_bytes(pcap(records, nanos=True))
