@@ -284,7 +284,7 @@ exceptions:
         ]),
         (interval(""), ["p.yaml:4:21: an empty list of time intervals; fill it, or leave the key out"]),
         ("version: 1\ntime_intervals:\n  - name: a\nsites: [{name: hq, subnets: [10.1.0.0/16]}]\n", [
-            "p.yaml:3:5: a name without times; write either time_intervals or patch_tuesday",
+            "p.yaml:3:5: a name without times; write either time_intervals, patch_tuesday or ics",
         ]),
         (
             ("version: 1\ntime_intervals:\n  - {name: a, patch_tuesday: {days: '14', start: '20:00', hours: 5}}\n"
