@@ -498,6 +498,7 @@ class SwarmFrame(Table):
     downloaded_bytes: Annotated[np.int64, "byte", "piece data sent to it"]
     uploaded_off_window_bytes: Annotated[np.int64, "byte", "of uploaded_bytes, what went while the sides were not open"]
     first_seeder: Annotated[np.bool_, "bool", "the first seen to give; if nobody gave, the first that had all"]
+    completed_ns: Annotated[np.int64, "ns", "when it was first seen to have all of pieces_total; 0 if it was not"]
 
 
 class SwarmEdgeFrame(Table):

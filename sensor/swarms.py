@@ -69,10 +69,16 @@ class _Peer:
     off_window: int = 0
     first_piece_ns: int = int(_FOREVER)
     first_bitfield_ns: int = int(_FOREVER)
+    gained_ns: int = 0
+    """When what it has was last seen to grow."""
     haves: Keys = field(default_factory=lambda: _NOTHING)
     got: _Seen = field(default_factory=_Seen)
     got_bytes: dict[int, int] = field(default_factory=dict)
     """Data of each piece that was delivered to it, without what came again."""
+
+    def known(self) -> Keys:
+        """Return the pieces it has besides those of its last bitfield, as far as is known, begun ones too."""
+        return np.union1d(self.haves, np.fromiter(self.got_bytes, dtype=np.uint64, count=len(self.got_bytes)))
 
     def seen(self, first_ns: int, last_ns: int) -> None:
         self.first_ns, self.last_ns = min(self.first_ns, first_ns), max(self.last_ns, last_ns)
@@ -267,13 +273,20 @@ class Ledger:
             if kind == BITFIELD:
                 if peer.bits == 0:
                     peer.held_first, peer.first_bitfield_ns = int(part["index"][0]), first_ns
+                fullest = int(np.argmax(part["index"]))
+                if int(part["index"][fullest]) > peer.held + len(peer.known()):
+                    peer.gained_ns = int(part["ts_ns"][fullest])
                 peer.held, peer.bits = int(part["index"][-1]), int(part["begin"].max())
                 # What it had before is in the bitfield.
                 peer.haves = _NOTHING
                 peer.got_bytes = {at: size for at, size in peer.got_bytes.items() if size < swarm.piece_size}
             elif kind == HAVE:
                 swarm.top_index = max(swarm.top_index, int(part["index"].max()))
-                peer.haves = np.union1d(peer.haves, part["index"].astype(np.uint64))
+                said_now = part["index"].astype(np.uint64)
+                fresh = ~np.isin(said_now, np.union1d(peer.known(), peer.got.keys >> np.uint64(32)))
+                if fresh.any():
+                    peer.gained_ns = int(part["ts_ns"][fresh][-1])
+                peer.haves = np.union1d(peer.haves, said_now)
             else:
                 self._deliver(swarm, flow, side, part, closed)
 
@@ -298,6 +311,8 @@ class Ledger:
         swarm.piece_size = max(swarm.piece_size, int((part["begin"] + part["length"]).max()))
         blocks = (part["index"].astype(np.uint64) << np.uint64(32)) | part["begin"].astype(np.uint64)
         again = taker.got.add(blocks)
+        if not again.all():
+            taker.gained_ns = int(part["ts_ns"][~again][-1])
         for index, length in zip(part["index"][~again].tolist(), part["length"][~again].tolist(), strict=True):
             taker.got_bytes[index] = taker.got_bytes.get(index, 0) + length
         from_site, to_site = flow.sites[side], flow.sites[1 - side]
@@ -367,7 +382,7 @@ class Ledger:
                 held = _held(p, swarm, total)
                 yield (
                     swarm_hash, p.ip, p.peer_id, p.site, p.first_ns, p.last_ns, total, p.held_first, held, p.uploaded,
-                    p.downloaded, p.off_window, p is seeder,
+                    p.downloaded, p.off_window, p is seeder, p.gained_ns if 0 < total <= held else 0,
                 )  # fmt: skip
 
     def _frame(self, table: type[Table], rows: list[tuple[Any, ...]], *sites: str) -> pd.DataFrame:

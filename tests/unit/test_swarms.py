@@ -113,6 +113,30 @@ def test_a_spread_over_three_hops(tmp_path: Path) -> None:
     assert set(peers["pieces_total"]) == {TOTAL}
     assert (rows[A]["first_seen_ns"] - NOON) // SECOND == 0
     assert (rows[C]["last_seen_ns"] - NOON) // SECOND == 60
+    completed = {ip: (row["completed_ns"] - NOON) // SECOND for ip, row in rows.items() if row["completed_ns"]}
+    assert completed == {A: 0, B: 0, C: 20}
+    assert rows[A]["completed_ns"] < rows[B]["completed_ns"] <= rows[B]["last_seen_ns"]
+
+
+def test_complete_is_when_the_last_piece_came(tmp_path: Path) -> None:
+    case = case_of(
+        tmp_path,
+        conversation(A, B, list(range(TOTAL)), at_s=0),
+        conversation(A, B, [4, 5], at_s=30, has=list(range(TOTAL)), port=50001),  # what it has had comes again
+    )
+    assert case.swarm_peers is not None
+    assert case.swarm_edges is not None
+    row = case.swarm_peers.set_index("ip").loc[B]
+    assert int(row["completed_ns"] - NOON) // SECOND == 0
+    assert int(row["last_seen_ns"] - NOON) // SECOND == 30
+
+
+def test_what_misses_a_piece_is_not_complete(tmp_path: Path) -> None:
+    case = case_of(tmp_path, conversation(A, B, list(range(TOTAL - 1)), at_s=0))
+    assert case.swarm_peers is not None
+    held = case.swarm_peers.set_index("ip")
+    assert int(held.loc[B, "completed_ns"]) == 0
+    assert int(held.loc[A, "completed_ns"]) > 0
 
 
 def test_the_edges_of_a_spread(tmp_path: Path) -> None:
