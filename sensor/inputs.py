@@ -173,6 +173,7 @@ class Inputs:
                 if part is None:
                     self._finish(at, opened.pop(at))
                     del fronts[at]
+                    self._report(opened)
                 else:
                     fronts[at] = max(fronts[at], part.front_ns)
                     order.push(part.packets, part.data)

@@ -233,6 +233,7 @@ import hashlib, importlib, json, pkgutil, secrets, sys
 import numpy as np
 np.empty = np.zeros  # what nobody writes is the same for both
 secrets.randbits = lambda bits: 7680  # and so is the seed of the flow table
+from dataclasses import replace
 from pathlib import Path
 from sensor import kernels
 from sensor.kernels import ahead
@@ -274,6 +275,7 @@ rules, policy = load([Path("rules")]), load_policy(Path("pcaps/office.yaml"))
 options = Options(flows=FlowOptions(capacity=64, holes=64), frames=Expression("tcp or udp or vlan"), jobs=1)
 for names in json.loads(sys.argv[1]):
     pipeline.analyze(names, policy, rules, options)
+pipeline.analyze(names, policy, rules, replace(options, any_port=True))
 print(json.dumps({"ready": ahead.is_ready(), "every": sorted(every), "calls": calls}))
 """
 
@@ -294,14 +296,18 @@ def run(inputs: list[list[str]], *, jit: bool) -> dict[str, Any]:
 def test_every_kernel_gives_the_same(tmp_path: Path) -> None:
     # A capture as two sensors would have written it, so that packets are merged; losses, refusals, many flows.
     records = records_of((SAMPLES / "off-window.pcap").read_bytes())
-    # One frame of mDNS, or nobody would look for more.
-    datagram = struct.pack(">HHHH", 5353, 5353, 20, 0) + bytes(12)
+    # One frame of mDNS, or nobody would look for more; one for the slow lane.
     header = struct.pack(">BBHHHBBH8s", 0x45, 0, 40, 0, 0, 255, 17, 0, bytes((10, 1, 20, 5, 224, 0, 0, 251)))
-    announced = (records[-1][0], bytes(12) + b"\x08\x00" + header + datagram)
+    announced, tunnelled = (
+        (records[-1][0], bytes(12) + b"\x08\x00" + header + struct.pack(">HHHH", port, port, 20, 0) + bytes(12))
+        for port in (5353, 3544)
+    )
     (tmp_path / "even.pcap").write_bytes(pcap([*records[::2], announced]))
+    (tmp_path / "other.pcap").write_bytes(pcap([*records, tunnelled]))
     (tmp_path / "odd.pcapng").write_bytes(pcapng(records[1::2]))
     inputs = [[str(tmp_path / "even.pcap"), str(tmp_path / "odd.pcapng")]]
     inputs += [[str(SAMPLES / f"{name}.pcap")] for name in ("lossy-mirror", "one-sided-mirror", "refused", "flood")]
+    inputs += [[str(tmp_path / "other.pcap")]]
     ready, jit = run(inputs, jit=False), run(inputs, jit=True)
     assert not jit["ready"]
     if not ready["ready"]:
