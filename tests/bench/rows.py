@@ -100,6 +100,16 @@ def _cat(path: Path) -> Program:
     return Program("cat", ("cat", str(path)))
 
 
+def _everybody(path: Path, folder: Path) -> list[Program]:
+    return [
+        _cat(path),
+        programs.tcpdump(path),
+        programs.suricata(path, folder),
+        programs.nfstream(path, folder),
+        programs.own(path),
+    ]
+
+
 # --- inputs ----------------------------------------------------------------------------------------------------------
 def _mixed(folder: Path, size: int) -> Path:
     """Return a mixed capture of this size: cut from a longer one, or made."""
@@ -162,17 +172,7 @@ def _grown(size: int) -> Callable[[Path, int], Measured]:
 
 def _mixed8(folder: Path, runs: int) -> Measured:
     path = _mixed(folder, 8 * GB)
-    found = _compared(
-        folder,
-        [
-            _cat(path),
-            programs.tcpdump(path),
-            programs.suricata(path, folder),
-            programs.nfstream(path, folder),
-            programs.own(path),
-        ],
-        min(runs, 3),
-    )
+    found = _compared(folder, _everybody(path, folder), min(runs, 3))
     found.at_most(1.0, "cat")
     found.faster(2.0, "tcpdump")
     found.faster(2.5, "Suricata")
@@ -194,34 +194,14 @@ def _cores(folder: Path, runs: int) -> Measured:
 
 def _mixed1(folder: Path, runs: int) -> Measured:
     path = _mixed(folder, GB)
-    found = _compared(
-        folder,
-        [
-            _cat(path),
-            programs.tcpdump(path),
-            programs.suricata(path, folder),
-            programs.nfstream(path, folder),
-            programs.own(path),
-        ],
-        runs,
-    )
+    found = _compared(folder, _everybody(path, folder), runs)
     found.at_most(3.0, "tcpdump")
     return found
 
 
 def _do4(folder: Path, runs: int) -> Measured:
     path = _made(folder, "do.pcap", lambda at: inputs.write(at, inputs.tile(1.0, 20_000, 1), 4 * GB), 4 * GB)
-    found = _compared(
-        folder,
-        [
-            _cat(path),
-            programs.tcpdump(path),
-            programs.suricata(path, folder),
-            programs.nfstream(path, folder),
-            programs.own(path),
-        ],
-        min(runs, 3),
-    )
+    found = _compared(folder, _everybody(path, folder), min(runs, 3))
     path.unlink()
     found.at_most(3.0, "cat")
     found.faster(2.0, "Suricata")
