@@ -15,6 +15,7 @@ import pandas as pd
 
 from sensor import hindsight, text
 from sensor.clocks import Clocks
+from sensor.rows import join, pick
 from sensor.schema import (
     CONN_STATES,
     KIND_VERDICT,
@@ -139,12 +140,12 @@ class Activity:
             `activity` sorted by window_start_ns, flow; `flows` in the order of their numbers.
         """
         until = _FOREVER if until_ns is None else np.int64(until_ns)
-        ready, self._windows = _split(np.concatenate([self._windows, windows]), "window_start_ns", until)
+        ready, self._windows = _split(join([self._windows, windows]), "window_start_ns", until)
         ready = _joined(_sorted(ready, "window_start_ns", "flow"))
-        said, self._messages = _split(np.concatenate([self._messages, *messages]), "ts_ns", until)
-        over, self._endings = _split(np.concatenate([self._endings, endings]), "end_ns", until)
-        self._handshakes = np.concatenate([self._handshakes, *handshakes])
-        self._verdicts = np.concatenate([self._verdicts, said[said["kind"] == KIND_VERDICT]])
+        said, self._messages = _split(join([self._messages, *messages]), "ts_ns", until)
+        over, self._endings = _split(join([self._endings, endings]), "end_ns", until)
+        self._handshakes = join([self._handshakes, *handshakes])
+        self._verdicts = join([self._verdicts, pick(said, said["kind"] == KIND_VERDICT)])
         self._hand_on(over)
         verdict = self._verdicts_of(ready)
         counters = self._counters_of(ready, said)
@@ -158,15 +159,15 @@ class Activity:
         """Let the next part of a very long connection know what the part before it spoke, and how it was greeted."""
         for ending in np.sort(over[over["continued_as"] > 0], order="flow"):
             verdicts, shakes = (
-                kept[kept["flow"] == ending["flow"]].copy() for kept in (self._verdicts, self._handshakes)
+                pick(kept, kept["flow"] == ending["flow"]) for kept in (self._verdicts, self._handshakes)
             )
             verdicts["flow"] = shakes["flow"] = ending["continued_as"]
-            self._verdicts = np.concatenate([self._verdicts, verdicts[np.argsort(verdicts["ts_ns"])][-1:]])
-            self._handshakes = np.concatenate([self._handshakes, shakes])
+            self._verdicts = join([self._verdicts, pick(verdicts, np.argsort(verdicts["ts_ns"])[-1:])])
+            self._handshakes = join([self._handshakes, shakes])
 
     def _verdicts_of(self, rows: Rows) -> npt.NDArray[np.int8]:
         """Return what each flow was known to speak by the end of each row's window."""
-        self._verdicts = self._verdicts[np.lexsort((self._verdicts["ts_ns"], self._verdicts["flow"]))]
+        self._verdicts = pick(self._verdicts, np.lexsort((self._verdicts["ts_ns"], self._verdicts["flow"])))
         verdict = np.zeros(len(rows), dtype=np.int8)
         flows = self._verdicts["flow"]
         at = np.searchsorted(flows, rows["flow"], side="left")
@@ -321,7 +322,7 @@ class Activity:
             (sums[:, _SUMS.index(f"orig_{what}")], sums[:, _SUMS.index(f"resp_{what}")])
             for what in ("packets", "payload_bytes")
         )
-        shakes = self._handshakes[np.lexsort((self._handshakes["ts_ns"], self._handshakes["flow"]))]
+        shakes = pick(self._handshakes, np.lexsort((self._handshakes["ts_ns"], self._handshakes["flow"])))
         return {
             **hindsight.told(over, packets, payload),
             **hindsight.greeted(shakes, over["flow"]),
@@ -383,7 +384,7 @@ class Activity:
 
     def _named(self, number: Rows) -> dict[str, Any]:
         """Return the swarm and the peers that the handshakes of flows name; the first of each side counts."""
-        shakes = self._handshakes[np.lexsort((self._handshakes["ts_ns"], self._handshakes["flow"]))]
+        shakes = pick(self._handshakes, np.lexsort((self._handshakes["ts_ns"], self._handshakes["flow"])))
         first: list[tuple[Any, Any]] = []
         for chosen in (shakes, shakes[shakes["from_resp"] == 0], shakes[shakes["from_resp"] == 1]):
             at = np.searchsorted(chosen["flow"], number)
@@ -517,7 +518,7 @@ def _text(values: Any) -> Any:
 def _split(rows: Rows, column: str, until: np.int64) -> tuple[Rows, Rows]:
     """Part rows into those before `until` and the rest."""
     before = rows[column] < until
-    return (rows, rows[:0]) if bool(before.all()) else (rows[before], rows[~before])
+    return (rows, rows[:0]) if bool(before.all()) else (pick(rows, before), pick(rows, ~before))
 
 
 def _sorted(rows: Rows, first: str, second: str = "") -> Rows:
@@ -526,8 +527,8 @@ def _sorted(rows: Rows, first: str, second: str = "") -> Rows:
     if second:
         two = rows[second]
         ordered = (one[1:] > one[:-1]) | ((one[1:] == one[:-1]) & (two[1:] >= two[:-1]))
-        return rows if bool(ordered.all()) else rows[np.lexsort((two, one))]
-    return rows if bool((one[1:] >= one[:-1]).all()) else rows[np.argsort(one, kind="stable")]
+        return rows if bool(ordered.all()) else pick(rows, np.lexsort((two, one)))
+    return rows if bool((one[1:] >= one[:-1]).all()) else pick(rows, np.argsort(one, kind="stable"))
 
 
 def _joined(rows: Rows) -> Rows:
@@ -537,8 +538,8 @@ def _joined(rows: Rows) -> Rows:
         return rows
     starts = np.concatenate([[0], np.flatnonzero(~same) + 1])
     order = np.lexsort((rows["first_ts_ns"], rows["flow"], rows["window_start_ns"]))
-    rows = rows[order]
-    joined: Rows = rows[starts]
+    rows = pick(rows, order)
+    joined = pick(rows, starts)
     for name in _JOINED:
         joined[name] = np.add.reduceat(rows[name], starts)
     for name in ("last_ts_ns", "established"):

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensor.kernels import headers
+from sensor.rows import copy, join, pick
 from sensor.schema import WEIRDS, Batch, Bytes, Packets, Rows
 from sensor.wire import DO_PORT
 
@@ -70,7 +71,7 @@ class Decoder:
         found = headers.decode_frames(batch.frames, batch.data, self._port, self.known, out, odd, counts)
         self.weird += counts[1 : 1 + _KINDS]
         self.saw_mdns = bool(counts[headers.AT_MDNS])
-        packets = out[:found].copy()
+        packets = copy(out[:found])
         if counts[0] and self._slow is not None:
             wanted = 0 if self._any_port else self._port
             slow, weird = self._slow(batch.frames[odd[: counts[0]]], batch.data, wanted)
@@ -78,10 +79,10 @@ class Decoder:
             if self._any_port:
                 chosen = np.zeros(len(slow), dtype=np.uint8)
                 headers.choose_known(slow, batch.data, self._port, self.known, chosen)
-                slow = slow[chosen > 0]
+                slow = pick(slow, chosen > 0)
             if len(slow):
-                packets = np.concatenate([packets, slow])
-                packets = packets[np.argsort(packets["number"], kind="stable")]
+                packets = join([packets, slow])
+                packets = pick(packets, np.argsort(packets["number"], kind="stable"))
         if self._any_port:
             self._note(packets)
         return packets

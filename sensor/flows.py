@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensor.kernels import tracking
+from sensor.rows import copy, join
 from sensor.schema import Endings, Rows, Tracks, Windows
 from sensor.wire import DO_PORT
 
@@ -144,8 +145,8 @@ class FlowTable:
 
     def take(self) -> tuple[Rows, Rows]:
         """Hand out the Windows and Endings finished since the last call."""
-        windows = np.concatenate(self._windows) if self._windows else Windows.empty()
-        endings = np.concatenate(self._endings) if self._endings else Endings.empty()
+        windows = join(self._windows) if self._windows else Windows.empty()
+        endings = join(self._endings) if self._endings else Endings.empty()
         self._windows, self._endings = [], []
         self._told = int(self._table[tracking.NEXT_FLOW])
         return windows, endings
@@ -157,9 +158,9 @@ class FlowTable:
 
     def _keep(self, windows: Rows, endings: Rows, done: npt.NDArray[np.int64]) -> None:
         if done[tracking.DONE_WINDOWS]:
-            self._windows.append(windows[: done[tracking.DONE_WINDOWS]].copy())
+            self._windows.append(copy(windows[: done[tracking.DONE_WINDOWS]]))
         if done[tracking.DONE_ENDINGS]:
-            self._endings.append(endings[: done[tracking.DONE_ENDINGS]].copy())
+            self._endings.append(copy(endings[: done[tracking.DONE_ENDINGS]]))
 
 
 def _reserved(rows: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from sensor.kernels import framing
+from sensor.rows import copy, join
 from sensor.schema import WEIRDS, Bytes, Handshakes, Messages, Rows
 
 _ROOM: Final = 65536
@@ -145,13 +146,13 @@ class _Hearing:
     def take(self) -> None:
         """Copy out what was given last."""
         if self.done[0]:
-            self._heard.append(self.messages[: self.done[0]].copy())
+            self._heard.append(copy(self.messages[: self.done[0]]))
         if self.done[1]:
-            self._shaken.append(self.handshakes[: self.done[1]].copy())
+            self._shaken.append(copy(self.handshakes[: self.done[1]]))
 
     def all(self) -> Heard:
         """Return everything that was given."""
         return Heard(
-            np.concatenate(self._heard) if self._heard else Messages.empty(),
-            np.concatenate(self._shaken) if self._shaken else Handshakes.empty(),
+            join(self._heard) if self._heard else Messages.empty(),
+            join(self._shaken) if self._shaken else Handshakes.empty(),
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sensor.kernels import headers
+from sensor.rows import copy, join, pick
 
 if TYPE_CHECKING:
     from sensor.schema import Bytes, Rows
@@ -89,14 +90,14 @@ class Order:
             data = np.empty(sum(int(h.packets["payload_captured"].sum()) for h in self._held), dtype=np.uint8)
             at, parts = 0, []
             for held in self._held:
-                packets = held.packets.copy()
+                packets = copy(held.packets)
                 at = headers.gather_payloads(packets, held.data, at, data)
                 parts.append(packets)
-            packets = np.concatenate(parts)
+            packets = join(parts)
         else:
-            packets = np.concatenate([held.packets for held in self._held])
+            packets = join([held.packets for held in self._held])
         order = np.lexsort((packets["number"], packets["input"], packets["ts_ns"]))
-        return Ordered(packets[order], data)
+        return Ordered(pick(packets, order), data)
 
 
 def _place(packet: np.void) -> tuple[int, int, int]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sensor.rows import copy, join, pick
 from sensor.schema import Packets
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Overlaps:
         if not len(tied) and not len(carried):
             return packets
         at = np.unique(np.concatenate([tied, tied + 1, np.flatnonzero(times == times[0]) if len(carried) else tied]))
-        rows = np.concatenate([carried, packets[at]])
+        rows = join([carried, pick(packets, at)])
         inputs = rows["input"]
         if bool((inputs == inputs[0]).all()):
             return packets
@@ -53,16 +54,16 @@ class Overlaps:
             self.repeated[int(source)] = self.repeated.get(int(source), 0) + int(count)
         kept = np.ones(len(packets), dtype=np.bool_)
         kept[dropped] = False
-        return packets[kept]
+        return pick(packets, kept)
 
     def _remembered(self, packets: Rows) -> Rows:
         """Return the last push's packets at the time with which this one begins; and remember this one's last."""
         first_ns, last_ns = packets["ts_ns"][0], packets["ts_ns"][-1]
-        carried: Rows = self._last[self._last["ts_ns"] == first_ns]
+        carried: Rows = pick(self._last, self._last["ts_ns"] == first_ns)
         start = int(np.searchsorted(packets["ts_ns"], last_ns))
         ends = packets[max(start, len(packets) - _MOST_REMEMBERED) :]
         # A copy: what is remembered must not hold a whole batch.
-        self._last = np.concatenate([carried, ends])[-_MOST_REMEMBERED:] if first_ns == last_ns else ends.copy()
+        self._last = copy(join([carried, ends])[-_MOST_REMEMBERED:]) if first_ns == last_ns else copy(ends)
         return carried
 
 

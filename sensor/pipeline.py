@@ -18,6 +18,7 @@ from sensor.following import Following, Part
 from sensor.incidents import Incidents, Traits
 from sensor.inputs import Inputs, Progress
 from sensor.reading import Options
+from sensor.rows import join
 from sensor.rules.judge import Judge
 from sensor.schedule import Schedules
 from sensor.schema import WEIRDS, Case, Endings, NameFrame, Windows
@@ -124,8 +125,8 @@ class Pipeline:
         """
         until_ns = self._edge(watermark_ns)
         self._last_ns = max([self._last_ns, *(part.last_ns for part in parts)])
-        windows = np.concatenate([part.windows for part in parts]) if parts else Windows.empty()
-        endings = np.concatenate([part.endings for part in parts]) if parts else Endings.empty()
+        windows = join([part.windows for part in parts]) if parts else Windows.empty()
+        endings = join([part.endings for part in parts]) if parts else Endings.empty()
         messages = [rows for part in parts for rows in part.messages]
         handshakes = [rows for part in parts for rows in part.handshakes]
         judged = self.activity.push(windows, endings, messages, handshakes, until_ns)

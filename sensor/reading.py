@@ -17,6 +17,7 @@ from sensor.announcements import announced
 from sensor.decode import Decoder
 from sensor.flows import FlowOptions
 from sensor.kernels.headers import gather_payloads
+from sensor.rows import copy, pick
 from sensor.schema import Batch
 from sensor.sources.files import Reader, sha256
 from sensor.wire import DO_PORT
@@ -76,7 +77,7 @@ class Part:
 
     def compact(self) -> Part:
         """Return the same with no other bytes than the packets' payloads."""
-        packets = self.packets.copy()
+        packets = copy(self.packets)
         data = np.empty(int(packets["payload_captured"].sum(dtype=np.int64)), dtype=np.uint8)
         gather_payloads(packets, self.data, 0, data)
         return Part(packets, data, self.front_ns, self.announced)
@@ -173,9 +174,9 @@ class FileReading:
 def _chosen(packets: Rows, options: Options) -> Rows:
     """Keep what `since_ns`, `until_ns` and `select` choose."""
     if options.since_ns is not None:
-        packets = packets[packets["ts_ns"] >= options.since_ns]
+        packets = pick(packets, packets["ts_ns"] >= options.since_ns)
     if options.until_ns is not None:
-        packets = packets[packets["ts_ns"] < options.until_ns]
+        packets = pick(packets, packets["ts_ns"] < options.until_ns)
     return packets if options.select is None else options.select(packets)
 
 

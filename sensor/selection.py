@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from sensor import text
 from sensor.errors import Mistake, OperatorError
+from sensor.rows import pick
 from sensor.sites import Sites
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Selection:
 
     def __call__(self, packets: Rows) -> Rows:
         """Return the chosen of some packets."""
-        return packets if self.is_everything or not len(packets) else packets[self.mask(packets)]
+        return packets if self.is_everything or not len(packets) else pick(packets, self.mask(packets))
 
     @property
     def is_everything(self) -> bool:
@@ -89,7 +90,7 @@ class Selection:
             dst = self._places.lookup(packets["dst_hi"].copy(), packets["dst_lo"].copy())
             chosen &= np.isin(src.site, self._codes) | np.isin(dst.site, self._codes)
         if self.flows:
-            chosen[chosen] = self._in_flows(packets[chosen])
+            chosen[chosen] = self._in_flows(pick(packets, chosen))
         return chosen
 
     def _within(self, hi: npt.NDArray[np.uint64], lo: npt.NDArray[np.uint64]) -> Mask:

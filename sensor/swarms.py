@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from sensor.rows import join, pick
 from sensor.schema import Handshakes, Messages, OfferFrame, Rows, SwarmEdgeFrame, SwarmFrame, Table
 from sensor.wire import BITFIELD, HAVE, PIECE
 
@@ -180,20 +181,20 @@ class Ledger:
         nothing
         """
         until = _FOREVER if until_ns is None else np.int64(until_ns)
-        wanted = [rows[np.isin(rows["kind"], _SAID)] for rows in messages]
-        said = np.concatenate([self._messages, *wanted])
-        shakes = np.concatenate([self._handshakes, *handshakes])
+        wanted = [pick(rows, np.isin(rows["kind"], _SAID)) for rows in messages]
+        said = join([self._messages, *wanted])
+        shakes = join([self._handshakes, *handshakes])
         now = said["ts_ns"] < until
-        said, self._messages = said[now], said[~now]
+        said, self._messages = pick(said, now), pick(said, ~now)
         now = shakes["ts_ns"] < until
-        shakes, self._handshakes = shakes[now], shakes[~now]
+        shakes, self._handshakes = pick(shakes, now), pick(shakes, ~now)
         if len(shakes):
-            self._name(shakes[np.argsort(shakes["ts_ns"], kind="stable")], activity)
+            self._name(pick(shakes, np.argsort(shakes["ts_ns"], kind="stable")), activity)
         for number, following in zip(ended["flow"].tolist(), ended["continued_as"].tolist(), strict=True):
             if following and number in self._flows:
                 self._flows[following] = self._flows[number]
         if len(said):
-            self._account(said[np.argsort(said["ts_ns"], kind="stable")], activity)
+            self._account(pick(said, np.argsort(said["ts_ns"], kind="stable")), activity)
         for number in ended["flow"].tolist():
             self._flows.pop(number, None)
         self._bound()
@@ -255,7 +256,7 @@ class Ledger:
         window = said["ts_ns"] // self._window_ns
         order = np.lexsort((said["kind"], said["from_resp"], said["flow"], window))
         order = order[known[order]]
-        rows, shut, window = said[order], shut[order], window[order]
+        rows, shut, window = pick(said, order), shut[order], window[order]
         keys = np.stack([window, rows["flow"], rows["from_resp"].astype(np.int64), rows["kind"].astype(np.int64)])
         edges = np.flatnonzero(np.any(keys[:, 1:] != keys[:, :-1], axis=0)) + 1
         parts = [(rows[a:b], shut[a:b]) for a, b in _spans(edges, len(rows))]
