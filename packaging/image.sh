@@ -105,9 +105,9 @@ try() {
   run none swarmtap watch -i "$HERE" --listen "127.0.0.1:$PORT" || code=$?
   [ "$code" = 2 ]
   say 'watch with NET_RAW: what is sent is counted'
-  run CAP_NET_RAW timeout --preserve-status 20 swarmtap watch -i "$HERE" -p /data/office.yaml --listen "127.0.0.1:$PORT" &
+  run CAP_NET_RAW timeout --preserve-status 300 swarmtap watch -i "$HERE" -p /data/office.yaml --listen "127.0.0.1:$PORT" &
   WATCHING=$!
-  for _ in $(seq 60); do
+  for _ in $(seq 300); do
     asked /-/ready >/dev/null 2>&1 && break
     sleep 0.3
   done
@@ -122,7 +122,9 @@ print(count)' pcaps/off-window.pcap)
   sleep 2
   asked /metrics | grep -E '^swarmtap_(capture_(packets|kernel_drops)_total|capture_up|build_info)'
   asked /metrics | grep -q "^swarmtap_capture_packets_total{interface=\"$HERE\"} $sent.0\$"
-  wait "$WATCHING" # until its time is over; it ends with 0
+  say 'SIGTERM: it ends by itself, with 0'
+  kill -TERM "$(ss -Hltnp "sport = :$PORT" | grep -o 'pid=[0-9]*' | head -1 | cut -d= -f2)"
+  wait "$WATCHING"
   WATCHING=""
   say "done: $sent packets sent, $sent captured"
 }

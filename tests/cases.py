@@ -162,3 +162,16 @@ def case(**changes: Any) -> Case:
     }
     assert set(base) == {field.name for field in fields(Case) if field.default is MISSING}
     return Case(**(base | changes))
+
+
+def large(count: int) -> Case:
+    """Return a case of so many flows, all different, and of 3,000 incidents of 20 rules."""
+    rows = (
+        {"orig_ip": f"10.1.{at % 250}.{at % 199}", "resp_ip": f"10.2.{at % 97}.{at % 250}", "orig_port": 1024 + at,
+         "community_id": f"1:{at:027}=", "resp_payload_bytes": at * 7919, "swarm_hash": f"{at % 400:064x}",
+         "start_ns": NOON + at * SECOND, "end_ns": NOON + (at + 9) * SECOND, "orig_peer_id": "x", "resp_pieces": 1,
+         "resp_piece_bytes": at * 7000}
+        for at in range(count)
+    )  # fmt: skip
+    several = tuple(incident(id=f"w01-{at:016x}", rule=f"w{at % 20:02}_rule") for at in range(3000))
+    return case(flows=flows(*rows), incidents=several)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import struct
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-_FILE_HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
+FILE_HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
 
 
 _MSS = 1448
@@ -104,33 +106,36 @@ def tile(share_do: float, packets: int, seed: int, start_s: int = 1_781_000_000)
     return Tile(_prelude(start_s), data, np.array(times), np.array(seqs), np.array(steps), now + 4)
 
 
+def turns(made: Tile, start_s: int = 1_781_000_000) -> Iterator[bytes]:
+    """Yield the tile again and again, each later than the one before; without end."""
+    base = made.data.copy()
+    micros = np.zeros(len(made.times), dtype=np.int64)
+    for byte in range(4):
+        micros += made.data[made.times + 4 + byte].astype(np.int64) << (8 * byte)
+        micros += (made.data[made.times + byte].astype(np.int64) << (8 * byte)) * 1_000_000
+    seqs = sum(made.data[made.seqs + byte].astype(np.int64) << (8 * (3 - byte)) for byte in range(4))
+    for turn in itertools.count():
+        now = micros + turn * made.span_us
+        moved = (seqs + turn * made.steps) & 0xFFFFFFFF
+        seconds, rest = start_s + now // 1_000_000, now % 1_000_000
+        for byte in range(4):
+            base[made.times + byte] = (seconds >> (8 * byte)) & 0xFF
+            base[made.times + 4 + byte] = (rest >> (8 * byte)) & 0xFF
+            base[made.seqs + byte] = (moved >> (8 * (3 - byte))) & 0xFF
+        yield base.tobytes()
+
+
 def write(path: Path, made: Tile, size: int, start_s: int = 1_781_000_000) -> None:
     """Write at least `size` bytes of tiles."""
+    tiles = max(-(-size // len(made.data)), 0)
     with path.open("wb") as file:
-        file.write(_FILE_HEADER + made.prelude)
-        written, turn = 0, 0
-        base = made.data.copy()
-        micros = np.zeros(len(made.times), dtype=np.int64)
-        for byte in range(4):
-            micros += made.data[made.times + 4 + byte].astype(np.int64) << (8 * byte)
-            micros += (made.data[made.times + byte].astype(np.int64) << (8 * byte)) * 1_000_000
-        seqs = sum(made.data[made.seqs + byte].astype(np.int64) << (8 * (3 - byte)) for byte in range(4))
-        while written < size:
-            now = micros + turn * made.span_us
-            moved = (seqs + turn * made.steps) & 0xFFFFFFFF
-            seconds, rest = start_s + now // 1_000_000, now % 1_000_000
-            for byte in range(4):
-                base[made.times + byte] = (seconds >> (8 * byte)) & 0xFF
-                base[made.times + 4 + byte] = (rest >> (8 * byte)) & 0xFF
-                base[made.seqs + byte] = (moved >> (8 * (3 - byte))) & 0xFF
-            file.write(base.tobytes())
-            written += len(base)
-            turn += 1
+        file.write(FILE_HEADER + made.prelude)
+        file.writelines(itertools.islice(turns(made, start_s), tiles))
 
 
 def cut(path: Path, made: Tile, size: int) -> None:
     """Shorten a file of tiles to at least `size` bytes of them, whole."""
-    head = len(_FILE_HEADER) + len(made.prelude)
+    head = len(FILE_HEADER) + len(made.prelude)
     whole = head + -(-size // len(made.data)) * len(made.data)
     if path.stat().st_size > whole:
         os.truncate(path, whole)
@@ -141,7 +146,7 @@ def write_flood(path: Path, packets: int, start_s: int = 1_781_000_000) -> None:
     chance = np.random.default_rng(7680)
     record = np.frombuffer(_record(0, _tcp((0, 0), (0x0A010105, 7680), 0, b"", 0x02), 54), dtype=np.uint8)
     with path.open("wb") as file:
-        file.write(_FILE_HEADER)
+        file.write(FILE_HEADER)
         for first in range(0, packets, 250_000):
             count = min(250_000, packets - first)
             rows = np.tile(record, (count, 1))

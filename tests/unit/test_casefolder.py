@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-import bz2
 import gzip
 import hashlib
 import json
-import lzma
 import os
-import random
 import resource
 import struct
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pandas as pd
-import pyarrow as pa
 import pytest
 
-from tests.captures import like_anybody
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.captures import in_five_formats, like_anybody
 
 ROOT: Final = Path(__file__).parents[2]
 WEEK: Final = ROOT / "pcaps" / "office-week.pcap"
-COMPRESSED: Final[dict[str, Callable[[bytes], bytes]]] = {
-    "gz": gzip.compress,
-    "bz2": bz2.compress,
-    "xz": lzma.compress,
-    "zst": lambda data: _arrow(data, "zstd"),
-    "lz4": lambda data: _arrow(data, "lz4"),
-}
-
-
-def _arrow(data: bytes, kind: str) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.CompressedOutputStream(sink, kind) as stream:
-        stream.write(data)
-    return bytes(sink.getvalue())
 
 
 def analyze(*paths: Path, out: Path, zone: str = "UTC") -> subprocess.CompletedProcess[str]:
@@ -79,19 +58,7 @@ def test_time_zone_and_day_do_not_show(whole: Path, tmp_path: Path) -> None:
 
 
 def test_two_hundred_files_of_five_formats_are_one_capture(whole: Path, tmp_path: Path) -> None:
-    raw = WEEK.read_bytes()
-    edges = [24]
-    while edges[-1] < len(raw):
-        edges.append(edges[-1] + 16 + int(struct.unpack_from("<I", raw, edges[-1] + 8)[0]))
-    parts = 200
-    names = list(range(parts))
-    random.Random(7).shuffle(names)  # noqa: S311 - an order, not a secret
-    (tmp_path / "parts").mkdir()
-    for at, name in enumerate(names):
-        first, last = (edges[part * (len(edges) - 1) // parts] for part in (at, at + 1))
-        kind = list(COMPRESSED)[at % len(COMPRESSED)]
-        part = raw[:24] + raw[first:last]
-        (tmp_path / "parts" / f"{name:03}.pcap.{kind}").write_bytes(COMPRESSED[kind](part))
+    in_five_formats(WEEK.read_bytes(), tmp_path / "parts", 200)
     done = analyze(tmp_path / "parts", Path("--jobs=2"), out=tmp_path / "case", zone="America/Chicago")
     assert done.returncode == 0, done.stderr
     again = analyze(tmp_path / "parts", Path("--jobs=1"), out=tmp_path / "again")
