@@ -13,11 +13,11 @@ import contextlib
 import ctypes
 import hashlib
 import importlib
+import importlib.util
 import json
 import os
 import pkgutil
 import re
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
@@ -32,8 +32,9 @@ _HERE: Final = Path(__file__).parent
 # What the machine code depends on: the kernels, the tables whose rows they read, the numbers they hold.
 _SOURCES: Final = (*sorted(_HERE.glob("*.py")), _HERE.parent / "schema.py", _HERE.parent / "wire.py")
 _JIT_ONLY: Final = ("NUMBA_BOUNDSCHECK", "NUMBA_DISABLE_JIT", "SWARMTAP_JIT")
-# The compiler puts these for loops that fill or copy; the loader does not find the C library's, so they come along.
-_FILL_AND_COPY: Final = """
+# The compiler puts the first two for loops that fill or copy; the loader does not find the C library's, so they come
+# along. The third is named where an array's owner could die; ours have none, so nobody calls it.
+_COMING_ALONG: Final = """
 define ptr @memset(ptr %to, i32 %value, i64 %size) noinline {
   %byte = trunc i32 %value to i8
   br label %test
@@ -64,6 +65,9 @@ body:
   br label %test
 done:
   ret ptr %to
+}
+define void @NRT_MemInfo_call_dtor(ptr %owner) noinline {
+  ret void
 }
 """
 _MAGIC: Final = b"swarmtap kernels 2\n"
@@ -143,7 +147,7 @@ def is_ready() -> bool:
 
 def file_name() -> str:
     """Return the name that a fitting file has: a hash of sources, library versions and processor."""
-    digest = hashlib.sha256(f"{metadata.version('numba')} {np.__version__} {os.uname().machine}".encode())
+    digest = hashlib.sha256(f"{_numba()} {np.__version__} {os.uname().machine}".encode())
     with contextlib.suppress(OSError):
         # What the first processor is and can do: code made for another might not run here.
         first = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
@@ -151,6 +155,13 @@ def file_name() -> str:
     for source in _SOURCES:
         digest.update(source.read_bytes())
     return f"kernels-{digest.hexdigest()[:24]}.bin"
+
+
+def _numba() -> str:
+    """Return numba's version, without importing it or a reader of packages' metadata."""
+    spec = importlib.util.find_spec("numba")
+    folder = Path(spec.origin or "").parent if spec else _HERE
+    return (folder / "_version.py").read_text() if (folder / "_version.py").is_file() else "none"
 
 
 def find(function: Callable[..., Any], arguments: Sequence[Scalar | Array]) -> Any:
@@ -268,7 +279,7 @@ def _content(symbols: dict[str, str], code: bytes) -> bytes:
 def _compile(found: dict[str, Any]) -> tuple[dict[str, str], bytes]:
     import llvmlite.binding as llvm
 
-    whole = llvm.parse_assembly(_FILL_AND_COPY)
+    whole = llvm.parse_assembly(_COMING_ALONG)
     symbols = {}
     for name, kernel in sorted(found.items()):
         (compiled,) = kernel.overloads.values()
@@ -327,7 +338,8 @@ def _link(code: bytes, path: Path) -> None:
         source.write(code)
         source.flush()
         beside = path.with_suffix(".so.new")
-        done = subprocess.run([linker, "-shared", "-o", beside, source.name], check=False, capture_output=True)  # noqa: S603 - our own file, and a linker found on PATH
+        command = [linker, "-shared", "--no-undefined", "-o", beside, source.name]
+        done = subprocess.run(command, check=False, capture_output=True)  # noqa: S603 - our own file, and a linker found on PATH
     if done.returncode == 0:
         beside.replace(path.with_suffix(".so"))
 
