@@ -338,7 +338,7 @@ def _link(code: bytes, path: Path) -> None:
         source.write(code)
         source.flush()
         beside = path.with_suffix(".so.new")
-        command = [linker, "-shared", "--no-undefined", "-o", beside, source.name]
+        command = [linker, "-shared", "--no-undefined", "-o", str(beside), source.name]
         done = subprocess.run(command, check=False, capture_output=True)  # noqa: S603 - our own file, and a linker found on PATH
     if done.returncode == 0:
         beside.replace(path.with_suffix(".so"))
