@@ -7,6 +7,7 @@ Nothing heavy is imported here.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, Self
@@ -19,6 +20,7 @@ from sensor.flows import FlowOptions
 from sensor.kernels.headers import gather_payloads
 from sensor.rows import copy, pick
 from sensor.schema import Batch
+from sensor.sources.chains import ALL_FRAMES
 from sensor.sources.files import Reader, sha256
 from sensor.wire import DO_PORT
 
@@ -118,8 +120,11 @@ class FileReading:
         self, name: str, source: int, options: Options, elsewhere: Decoder | None = None, beside: int = 0
     ) -> None:
         step = _FEW_BYTES if beside >= _MANY else 0
+        port = ALL_FRAMES if options.any_port else options.port
+        # Among many inputs, as many are read side by side as there are processors.
+        alone = not beside and len(os.sched_getaffinity(0)) > 1
+        self._reader = Reader(name, source, port, step, ahead=alone)
         any_port = options.any_port
-        self._reader = Reader(name, source, stream_bytes=step) if any_port else Reader(name, source, options.port, step)
         self._compacts = beside > 0
         self._decoder = Decoder(options.port, _slow_lane, any_port=any_port, like=elsewhere)
         self._options = options

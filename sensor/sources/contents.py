@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
 import mmap
 import os
+import queue
 import stat
+import threading
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +20,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sensor.schema import Bytes
 
@@ -27,9 +31,14 @@ COMPRESSIONS: Final = {
     b"BZh": "bz2",
     b"\xfd7zXZ\x00": "xz",
 }
+_BY_ARROW: Final = {"zst": "zstd", "lz4": "lz4"}
 _HEAD_BYTES: Final = 32  # enough for every magic and for a pcap's header
 # Of a stream that breaks, no more than this is lost; what was decompressed before is used.
 _PORTION_BYTES: Final = 64 * 1024
+# Free bytes before a window of a stream: there goes what was left of the one before, a record at most.
+_ROOM_BYTES: Final = 512 * 1024
+_WAITING: Final = 1  # windows that were read ahead, beside the one that is being read
+_PATIENCE_S: Final = 1.0
 _FAR_BEHIND: Final = 512 * 1024 * 1024
 _BEHIND: Final = 32 * 1024 * 1024  # of a mapped file; older pages can be read again if a held packet needs them
 
@@ -46,31 +55,54 @@ class Contents:
     """Why a stream ended before its end, or empty."""
     mapped: mmap.mmap | None = None
     stream: Any = None
+    raw: Any = None
+    """What a compressed file is read from."""
     _forgotten: int = 0
     _gone: int = 0
 
-    def windows(self, step: int) -> Iterator[tuple[Bytes, bool]]:
-        """Yield bytes, of a stream at most `step` at once, and whether they are all there are."""
-        if self.mapped is not None:
-            yield np.frombuffer(self.mapped, dtype=np.uint8), True
-            return
-        while len(part := self.read(step)):
-            if not self.regular:
-                self.size_bytes += len(part)
-            yield part, False
+    def windows(self, step: int, *, ahead: bool = False) -> Iterator[tuple[Bytes, int, bool]]:
+        """Yield windows of the input: bytes, how many of them in front are free, and whether they are all there are.
 
-    def read(self, size: int) -> Bytes:
-        """Read `size` bytes of the stream, or what is left; a broken compression ends it, and is noted."""
+        Parameters
+        ----------
+        step : int
+            The size of a window, in bytes; a plain file is one window.
+        ahead : bool
+            Decompress the next windows in a thread of its own while this one is looked at.
+        """
+        if self.mapped is not None:
+            yield np.frombuffer(self.mapped, dtype=np.uint8), 0, True
+            return
+        parts = _Ahead(self, step) if ahead and self.compression else None
+        try:
+            while len(part := parts.read() if parts is not None else self.read(step, _ROOM_BYTES)) > _ROOM_BYTES:
+                if not self.regular:
+                    self.size_bytes += len(part) - _ROOM_BYTES
+                yield part, _ROOM_BYTES, False
+        finally:
+            if parts is not None:
+                parts.stop()
+
+    def read(self, size: int, room_bytes: int = 0) -> Bytes:
+        """Read `size` bytes of the stream, or what is left, behind so many free ones.
+
+        A broken compression ends the stream, and is noted.
+        """
         if self.broken:
-            return np.empty(0, dtype=np.uint8)  # what is broken is not asked again: bz2 would raise another error
-        room = np.empty(size, dtype=np.uint8)
-        view, filled = room.data, 0
+            # What is broken is not asked again: bz2 would raise another error.
+            return np.empty(room_bytes, dtype=np.uint8)
+        room = np.empty(room_bytes + size, dtype=np.uint8)
+        view, filled = room.data, room_bytes
         try:
             while count := self.stream.readinto(view[filled : filled + _PORTION_BYTES]):
                 filled += count
         except (OSError, EOFError, lzma.LZMAError, zlib.error, ValueError, MemoryError) as error:
             self.broken = f"a compressed stream that is broken ({error})"
         return room[:filled]
+
+    def consumed(self) -> int:
+        """Return how far a file was read, in bytes as they lie on the disk."""
+        return int(self.raw.tell()) if self.raw is not None else 0
 
     def follow(self, position: int) -> None:
         """Give pages far behind the reader back: what is resident must not grow with the file."""
@@ -89,8 +121,45 @@ class Contents:
         return end
 
 
-def contents(file: io.BufferedReader) -> Contents:
+class _Ahead(threading.Thread):
+    """Windows of a stream that are read before they are asked for; decompressing releases the interpreter."""
+
+    def __init__(self, held: Contents, step: int) -> None:
+        super().__init__(name="decompress", daemon=True)
+        self._held, self._step = held, step
+        self._made: queue.Queue[Bytes] = queue.Queue(_WAITING)
+        self._given_up = False
+        self.start()
+
+    def run(self) -> None:
+        """Read on until the stream ends or nobody wants it any more."""
+        while not self._given_up:
+            part = self._held.read(self._step, _ROOM_BYTES)
+            self._made.put(part)
+            if len(part) <= _ROOM_BYTES:
+                return
+
+    def read(self) -> Bytes:
+        """Return the next window; one without bytes is the end."""
+        return self._made.get()
+
+    def stop(self) -> None:
+        """End the thread, but do not wait for ever: a disk may hang."""
+        self._given_up = True
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._made.get_nowait()
+        self.join(_PATIENCE_S)
+
+
+def contents(file: io.BufferedReader, path: Path | None = None) -> Contents:
     """Return the contents of an open file, or of a pipe of which nothing was read yet.
+
+    Parameters
+    ----------
+    file : io.BufferedReader
+    path : Path, optional
+        Where it lies; what is read from there without Python in between is read faster.
 
     Raises
     ------
@@ -107,6 +176,9 @@ def contents(file: io.BufferedReader) -> Contents:
     raw = file if regular else _Rejoined(head, file)
     held.compression = next((kind for magic, kind in COMPRESSIONS.items() if head.startswith(magic)), "")
     if held.compression:
+        held.raw = file if regular else None
+        if regular and path is not None and held.compression in _BY_ARROW:
+            held.raw = raw = _file(path)
         inside = _decompressed(raw, held.compression)
         held.stream = _Rejoined(b"", inside)
         head = held.read(_HEAD_BYTES).tobytes()
@@ -150,4 +222,11 @@ def _decompressed(raw: Any, kind: str) -> Any:
         return lzma.LZMAFile(raw)
     import pyarrow as pa  # heavy, and only these two formats need it
 
-    return pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd" if kind == "zst" else "lz4")
+    source = raw if isinstance(raw, pa.NativeFile) else pa.PythonFile(raw, mode="r")
+    return pa.CompressedInputStream(source, _BY_ARROW[kind])
+
+
+def _file(path: Path) -> Any:
+    import pyarrow as pa
+
+    return pa.OSFile(str(path), "r")

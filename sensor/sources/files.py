@@ -69,11 +69,21 @@ class Facts:
 class Reader:
     """One capture input: `with Reader(path, 0) as reader: for batch in reader.batches(): …`.
 
-    With a TCP port, frames that can say nothing of it may be left out of the batches; the facts tell of all.
+    With a TCP port, frames that can say nothing of it may be left out of the batches; the facts tell of all. What is
+    compressed may be decompressed ahead, in a thread of its own.
     """
 
-    def __init__(self, path: Path | str, source: int, port: int = chains.ALL_FRAMES, stream_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        source: int,
+        port: int = chains.ALL_FRAMES,
+        stream_bytes: int = 0,
+        *,
+        ahead: bool = False,
+    ) -> None:
         self.path = Path(path)
+        self._ahead = ahead
         self._stream_bytes = stream_bytes or STREAM_BYTES
         self.name = "stdin" if str(path) == "-" else str(path)
         self.source = source
@@ -97,7 +107,7 @@ class Reader:
                 if self.name == "stdin"
                 else io.BufferedReader(io.FileIO(self.path), self._stream_bytes)
             )
-            self._contents = contents(self._file)
+            self._contents = contents(self._file, None if self.name == "stdin" else self.path)
             mistake = _refusal(self.name, self._contents)
         except OSError as error:
             self.__exit__()
@@ -112,7 +122,7 @@ class Reader:
         """Close the file; the map closes itself when the last batch that lies in it is gone."""
         if self._file is not None and self.name != "stdin":
             self._file.close()
-        self._file = self._contents.mapped = self._contents.stream = None
+        self._file = self._contents.mapped = self._contents.stream = self._contents.raw = None
 
     def batches(self) -> Iterator[Batch]:
         """Yield the frames of the input in file order; damage is left in `facts`.
@@ -122,11 +132,11 @@ class Reader:
         facts, held = self.facts, self._contents
         chain = chains.chain(held.head, self.source, BATCH_FRAMES, self._port)
         facts.format = chain.format + (f" ({held.compression})" if held.compression else "")
-        pending, base = b"", 0
+        pending, base = np.empty(0, dtype=np.uint8), 0
         held.follow(0)
-        for window, whole in held.windows(self._stream_bytes):
+        for window, room, _ in held.windows(self._stream_bytes, ahead=self._ahead):
             facts.size_bytes = held.size_bytes
-            joined = window if not pending else np.frombuffer(pending + window.tobytes(), dtype=np.uint8)
+            joined = _joined(pending, window, room)
             used = 0
             while True:
                 data = joined[used:]
@@ -143,13 +153,13 @@ class Reader:
                     return
                 if step == 0:
                     break
-            pending = joined[used:].tobytes() if not whole or used < len(joined) else b""
+            pending = joined[used:]
             if len(pending) > records.MAX_BLOCK + self._stream_bytes:
                 facts.damage = Damage(base, facts.packets, "a block of an impossible length")
                 return
         if held.broken:
             facts.damage = Damage(facts.size_bytes, facts.packets, held.broken)
-        elif pending:
+        elif len(pending):
             facts.damage = Damage(base, facts.packets, f"a record that is cut off ({len(pending)} bytes are left)")
 
     @property
@@ -166,7 +176,7 @@ class Reader:
         """Return how much of the input was read so far, in bytes of the file as it lies on the disk."""
         if not self._contents.compression or self._file is None or not self._contents.regular:
             return self.facts.position
-        return self._file.tell()
+        return self._contents.consumed()
 
     def beginning(self) -> tuple[int, bytes]:
         """Return the time of the earliest of the first packets (0 if there is none), and the bytes they stand in."""
@@ -242,6 +252,16 @@ class Reader:
         facts.packets += int(passed[records.PASSED])
         facts.bytes += int(passed[records.PASSED_BYTES])
         facts.link_types.add(chains.link_type(self._contents.head))
+
+
+def _joined(pending: Bytes, window: Bytes, room: int) -> Bytes:
+    """Put what is left of the window before in front of this one; it is copied only if there is no room for that."""
+    start = room - len(pending)
+    if start < 0:
+        return np.concatenate([pending, window[room:]])
+    if len(pending):
+        window[start:room] = pending
+    return window[start:]
 
 
 def _refusal(name: str, held: Contents) -> Mistake | None:

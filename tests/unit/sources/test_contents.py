@@ -21,35 +21,58 @@ if TYPE_CHECKING:
 DATA = bytes(range(256)) * 1000
 
 
-def held(path: Path, data: bytes) -> tuple[io.BufferedReader, Contents]:
+def held(path: Path, data: bytes, *, by_path: bool = False) -> tuple[io.BufferedReader, Contents]:
     path.write_bytes(data)
     file = path.open("rb")
-    return file, contents(file)
+    return file, contents(file, path if by_path else None)
 
 
-def windows(of: Contents, step: int) -> list[bytes]:
-    return [window.tobytes() for window, _ in of.windows(step)]
+def windows(of: Contents, step: int, *, ahead: bool = False) -> list[bytes]:
+    return [window[room:].tobytes() for window, room, _ in of.windows(step, ahead=ahead)]
 
 
 def test_a_plain_file_is_mapped_whole(tmp_path: Path) -> None:
     file, found = held(tmp_path / "x", DATA)
     with file:
         assert (found.regular, found.size_bytes, found.compression, found.head) == (True, 256_000, "", DATA[:32])
-        ((window, whole),) = found.windows(1000)
-        assert (window.tobytes(), whole) == (DATA, True)
+        ((window, room, whole),) = found.windows(1000)
+        assert (window.tobytes(), room, whole) == (DATA, 0, True)
 
 
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("by_path", [False, True])
 @pytest.mark.parametrize("kind", COMPRESSIONS)
-def test_what_is_compressed_is_streamed(tmp_path: Path, kind: str) -> None:
+def test_what_is_compressed_is_streamed(tmp_path: Path, kind: str, *, by_path: bool, ahead: bool) -> None:
     packed = compressed(DATA, kind)
-    file, found = held(tmp_path / "x", packed)
+    file, found = held(tmp_path / "x", packed, by_path=by_path)
     with file:
         assert (found.compression, found.head, found.size_bytes) == (kind, DATA[:32], len(packed))
-        seen = windows(found, 100_000)
+        seen = windows(found, 100_000, ahead=ahead)
         assert [len(each) for each in seen] == [100_000, 100_000, 56_000]
         assert b"".join(seen) == DATA
-        assert found.size_bytes == len(packed)
+        assert found.size_bytes == found.consumed() == len(packed)
         assert found.broken == ""
+
+
+@pytest.mark.parametrize("kind", ["gz", "zst"])
+def test_who_reads_ahead_stops_when_nobody_reads_on(tmp_path: Path, kind: str) -> None:
+    file, found = held(tmp_path / "x", compressed(DATA * 100, kind), by_path=True)
+    with file:
+        reading = found.windows(100_000, ahead=True)
+        first, room, _ = next(reading)
+        reading.close()  # type: ignore[attr-defined] # it is a generator
+        assert first[room:].tobytes() == DATA[:100_000]
+        assert found.consumed() < len(compressed(DATA * 100, kind)) or kind == "zst"
+        assert "decompress" not in [thread.name for thread in threading.enumerate()]
+
+
+@pytest.mark.parametrize("kind", ["gz", "zst"])
+def test_reading_ahead_ends_where_a_stream_breaks(tmp_path: Path, kind: str) -> None:
+    data = os.urandom(400_000)
+    file, found = held(tmp_path / "x", compressed(data, kind)[:200_000], by_path=True)
+    with file:
+        assert data.startswith(b"".join(windows(found, 50_000, ahead=True)))
+        assert found.broken.startswith("a compressed stream that is broken (") or kind == "zst"
 
 
 @pytest.mark.parametrize("kind", ["", "gz", "zst"])
@@ -121,7 +144,7 @@ def test_pages_behind_can_be_read_again(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "_BEHIND", 8192)
     file, found = held(tmp_path / "x", DATA)
     with file:
-        ((window, _),) = found.windows(0)
+        ((window, _, _),) = found.windows(0)
         for position in range(0, len(DATA), 4096):
             found.follow(position)
         assert found._forgotten > 200_000
