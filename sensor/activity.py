@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sensor import hindsight, text
+from sensor import columns, hindsight, text
 from sensor.clocks import Clocks
+from sensor.columns import Sums, widened
 from sensor.rows import join, pick
 from sensor.schema import (
     CONN_STATES,
@@ -64,6 +65,7 @@ _MESSAGE_SUMS: Final = (
 _JUDGED_SUMS: Final = ("off_window_payload_bytes", "exempt_payload_bytes")
 _HEARD: Final = "unknown_messages"
 _SUMS: Final = (*_WINDOW_SUMS, *_MESSAGE_SUMS, *_JUDGED_SUMS, _HEARD)
+_PORTION: Final = 262_144  # flows that are judged at a time: what is made on the way stays small
 _PLACES: Final = ("first_input", "first_number", "first_offset")
 
 
@@ -98,7 +100,7 @@ class Activity:
         self._messages = Messages.empty()
         self._handshakes = Handshakes.empty()
         self._verdicts = Messages.empty()
-        self._sums = _Sums()
+        self._sums = Sums((*_SUMS, *_PLACES))
         self._clocks = Clocks()
         self._asked = np.zeros(0, dtype=_ASKING_ROW)
         self.adopt(policing)
@@ -144,13 +146,16 @@ class Activity:
         ready = _joined(_sorted(ready, "window_start_ns", "flow"))
         said, self._messages = _split(join([self._messages, *messages]), "ts_ns", until)
         over, self._endings = _split(join([self._endings, endings]), "end_ns", until)
+        over = _sorted(over, "flow")
         self._handshakes = join([self._handshakes, *handshakes])
         self._verdicts = join([self._verdicts, pick(said, said["kind"] == KIND_VERDICT)])
         self._hand_on(over)
-        verdict = self._verdicts_of(ready)
-        counters = self._counters_of(ready, said)
-        activity = self._activity(ready, verdict, counters)
-        self._add(said, ready, counters, activity)
+        told = _Told(ready)
+        del ready
+        verdict = self._verdicts_of(told)
+        counters = self._counters_of(told, said)
+        activity = self._activity(told, verdict, counters)
+        self._add(said, told, counters, activity)
         flows = self._flows(over)
         return Judged(activity, flows)
 
@@ -165,7 +170,7 @@ class Activity:
             self._verdicts = join([self._verdicts, pick(verdicts, np.argsort(verdicts["ts_ns"])[-1:])])
             self._handshakes = join([self._handshakes, shakes])
 
-    def _verdicts_of(self, rows: Rows) -> npt.NDArray[np.int8]:
+    def _verdicts_of(self, rows: _Told) -> npt.NDArray[np.int8]:
         """Return what each flow was known to speak by the end of each row's window."""
         self._verdicts = pick(self._verdicts, np.lexsort((self._verdicts["ts_ns"], self._verdicts["flow"])))
         verdict = np.zeros(len(rows), dtype=np.int8)
@@ -180,7 +185,7 @@ class Activity:
             at[live] += 1
         return verdict
 
-    def _counters_of(self, rows: Rows, said: Rows) -> dict[str, npt.NDArray[np.int64]]:
+    def _counters_of(self, rows: _Told, said: Rows) -> dict[str, npt.NDArray[np.int64]]:
         """Count pieces and requests by row."""
         counters = {name: np.zeros(len(rows), dtype=np.int64) for name in _MESSAGE_SUMS}
         said = said[(said["kind"] == PIECE) | (said["kind"] == REQUEST)]
@@ -200,7 +205,7 @@ class Activity:
         return counters
 
     def _activity(
-        self, rows: Rows, verdict: npt.NDArray[np.int8], counters: dict[str, npt.NDArray[np.int64]]
+        self, rows: _Told, verdict: npt.NDArray[np.int8], counters: dict[str, npt.NDArray[np.int64]]
     ) -> pd.DataFrame:
         standing = self._policing.stand(rows, rows["window_start_ns"])
         payload = rows["orig_payload_bytes"] + rows["resp_payload_bytes"]
@@ -210,25 +215,21 @@ class Activity:
         outcome[rows["syn_acks"] > 0] = _LISTENER
         outcome[rows["established"] > 0] = _ESTABLISHED
         outcome[payload > 0] = _TRANSFER
-        columns: dict[str, Any] = {name: rows[name].astype(np.int64) for name in (*_JOINED, "flow")}
-        columns |= counters | self._ends(rows) | self._standing(standing) | self._permitted(standing)
-        columns |= {
+        whole = (*_JOINED, "flow", "ip_version", "vlan", "orig_port", "resp_port", "first_input")
+        made: dict[str, Any] = {name: widened(rows[name], np.int64) for name in whole}
+        made |= counters | self._ends(rows) | self._standing(standing) | self._permitted(standing)
+        made |= {
             "window_start_ns": rows["window_start_ns"],
-            "window_s": np.full(len(rows), self._window_ns // _SECOND_NS, dtype=np.int32),
+            "window_s": np.broadcast_to(np.int32(self._window_ns // _SECOND_NS), len(rows)),
             "off_window_payload_bytes": np.where(off, payload, 0),
             "exempt_payload_bytes": np.where(standing.schedule == _EXEMPT, payload, 0),
             "outcome": self._category("outcome", outcome),
             "verdict": self._category("verdict", verdict),
             "flow_start_ns": rows["flow_start_ns"],
-            "ip_version": rows["ip_version"].astype(np.int64),
-            "vlan": rows["vlan"].astype(np.int64),
-            "orig_port": rows["orig_port"].astype(np.int64),
-            "resp_port": rows["resp_port"].astype(np.int64),
             "payload_bytes": payload,
             "role_guessed": rows["role_guessed"] > 0,
             "schedule_since_ns": standing.since_ns,
             "schedule_next_ns": standing.next_ns,
-            "first_input": rows["first_input"].astype(np.int64),
             "first_number": rows["first_number"],
             "first_offset": rows["first_offset"],
             "first_ts_ns": rows["first_ts_ns"],
@@ -238,93 +239,95 @@ class Activity:
             "address_step": self._steps(rows),
         }
         names = [*ActivityFrame.names(), *JudgedFrame.names()]
-        return pd.DataFrame({name: columns[name] for name in names}, copy=False)
+        return columns.frame(made, names)
 
     # --- one row per flow --------------------------------------------------------------------------------------
-    def _add(self, said: Rows, rows: Rows, counters: dict[str, npt.NDArray[np.int64]], activity: pd.DataFrame) -> None:
+    def _add(self, said: Rows, rows: _Told, counters: dict[str, npt.NDArray[np.int64]], activity: pd.DataFrame) -> None:
         """Add complete windows, and what was said in them, to the sums of their flows."""
         flow = rows["flow"]
-        fresh = np.empty((len(rows), len(_SUMS)), dtype=np.int64)
-        for at, name in enumerate(_SUMS):
-            if name == _HEARD:
-                fresh[:, at] = 0
-            elif name in counters:
-                fresh[:, at] = counters[name]
-            elif name in _JUDGED_SUMS:
-                fresh[:, at] = activity[name].to_numpy()
-            else:
-                fresh[:, at] = rows[name]
-        fresh_flows, first = np.unique(flow, return_index=True)
-        new = self._sums.meet(fresh_flows)
+        order, starts = _by_flow(flow)
+        first = order[starts] if order is not None else starts
+        flows = flow[first]
+        new = self._sums.meet(flows)
+        at = self._sums.at(flows)
+        for name in (*_WINDOW_SUMS, *_MESSAGE_SUMS, *_JUDGED_SUMS):
+            each = counters.get(name)
+            if each is None:
+                each = activity[name].to_numpy() if name in _JUDGED_SUMS else widened(rows[name], np.int64)
+            self._sums.add(name, at, each if order is None else np.add.reduceat(each[order], starts))
         # Rows are in the order of windows: the first of a new flow says where it begins.
-        for column, name in enumerate(_PLACES):
-            self._sums.places[self._sums.at(fresh_flows[new]), column] = rows[name][first[new]]
-        if len(fresh_flows) == len(flow):
-            self._sums.counts[self._sums.at(flow)] += fresh
-        else:
-            np.add.at(self._sums.counts, self._sums.at(flow), fresh)
-        living = self._sums.flows
-        self._sums.counts[: len(living), _SUMS.index(_HEARD)] += hindsight.unknown_messages(said, living)
+        for name in _PLACES:
+            self._sums.add(name, at, np.where(new, rows[name][first], 0))
+        many = hindsight.unknown_messages(said, self._sums.flows)
+        heard = np.flatnonzero(many)
+        self._sums.add(_HEARD, heard, many[heard])
 
-    def _steps(self, rows: Rows) -> npt.NDArray[np.int64]:
+    def _steps(self, rows: _Told) -> npt.NDArray[np.int64]:
         """Return how far above the address that its originator asked before each new flow's responder is, 0 if far."""
         new = np.flatnonzero((rows["first_ts_ns"] == rows["flow_start_ns"]) & (rows["syns"] > 0))
         known = len(self._asked)
         # What each originator asked last stands before what it asks now: flows are numbered in the order of time.
-        asked = np.concatenate([self._asked, rows[new][list(_ASKING)].astype(_ASKING_ROW)])
-        order = np.lexsort((asked["flow"], asked["orig_lo"], asked["orig_hi"]))
-        asked = asked[order]
-        same = (asked["orig_lo"][1:] == asked["orig_lo"][:-1]) & (asked["orig_hi"][1:] == asked["orig_hi"][:-1])
-        close = asked["resp_hi"][1:] == asked["resp_hi"][:-1]
-        above = (asked["resp_lo"][1:] - asked["resp_lo"][:-1]).astype(np.int64)  # wraps to below 0 as it should
-        above = np.where(same & close & (above > -_FAR) & (above < _FAR), above, 0)
+        asked = {name: np.concatenate([self._asked[name], rows[name][new]]) for name in _ASKING}
+        order = _by_originator(asked)
+        hi, lo = asked["orig_hi"][order], asked["orig_lo"][order]
+        same = (lo[1:] == lo[:-1]) & (hi[1:] == hi[:-1])
         step = np.zeros(len(rows), dtype=np.int64)
-        fresh = order[1:] >= known
-        step[new[order[1:][fresh] - known]] = above[fresh]
-        last = asked[np.append(~same, np.True_)] if len(asked) else asked
+        again = np.flatnonzero(same & (order[1:] >= known))
+        if len(again):
+            one, next_one = order[again], order[again + 1]
+            close = asked["resp_hi"][next_one] == asked["resp_hi"][one]
+            above = (asked["resp_lo"][next_one] - asked["resp_lo"][one]).astype(np.int64)  # wraps to below 0
+            step[new[next_one - known]] = np.where(close & (above > -_FAR) & (above < _FAR), above, 0)
+        last = np.sort(order[np.append(~same, np.True_)]) if len(order) else order
         if len(last) > _MOST_ASKING:
-            last = last[last["flow"] >= np.partition(last["flow"], -_MOST_ASKING)[-_MOST_ASKING]]
-        self._asked = last
+            flow = asked["flow"][last]
+            last = last[flow >= np.partition(flow, -_MOST_ASKING)[-_MOST_ASKING]]
+        kept = np.zeros(len(last), dtype=_ASKING_ROW)
+        for name in _ASKING:
+            kept[name] = asked[name][last]
+        self._asked = kept
         return step
 
     def _flows(self, over: Rows) -> pd.DataFrame:
-        over = _sorted(over, "flow")
+        parts = [self._flows_of(over[start : start + _PORTION]) for start in range(0, max(len(over), 1), _PORTION)]
         number = over["flow"]
+        self._forget(number, self._sums.at(number))
+        return columns.stack(parts)
+
+    def _flows_of(self, over: Rows) -> pd.DataFrame:
+        number = over["flow"].copy()
         at = self._sums.at(number)
-        sums = self._sums.counts[at]
         standing = self._policing.stand(over, over["start_ns"])
-        columns: dict[str, Any] = {name: sums[:, column] for column, name in enumerate(_SUMS)}
-        columns |= self._ends(over) | self._standing(standing) | self._named(number)
-        columns |= {
-            "flow": number.copy(),
-            "start_ns": over["start_ns"],
-            "end_ns": over["end_ns"],
+        made: dict[str, Any] = {name: self._sums.get(name, at) for name in (*_SUMS, *_PLACES)}
+        made |= self._ends(over) | self._standing(standing) | self._named(number)
+        made |= {
+            "flow": number,
+            "start_ns": over["start_ns"].copy(),
+            "end_ns": over["end_ns"].copy(),
             "ip_version": over["ip_version"].astype(np.int8),
             "vlan": over["vlan"].astype(np.int32),
             "orig_port": over["orig_port"].astype(np.int32),
             "resp_port": over["resp_port"].astype(np.int32),
             "conn_state": self._category("conn_state", over["conn_state"]),
             "role_guessed": over["role_guessed"] > 0,
-            "orig_gap_bytes": over["orig_gap_bytes"],
-            "resp_gap_bytes": over["resp_gap_bytes"],
-            "continued_as": over["continued_as"],
+            "orig_gap_bytes": over["orig_gap_bytes"].copy(),
+            "resp_gap_bytes": over["resp_gap_bytes"].copy(),
+            "continued_as": over["continued_as"].copy(),
             "verdict": self._category("verdict", self._last_verdict(number)),
         }
-        columns |= self._in_hindsight(over, sums, standing)
-        columns |= {name: self._sums.places[at, place] for place, name in enumerate(_PLACES)}
-        self._forget(number, at)
+        made |= self._in_hindsight(over, made, standing)
         names = dict.fromkeys((*FlowFrame.names(), *JudgedFlowFrame.names()))
-        return pd.DataFrame({name: columns[name] for name in names}, copy=False)
+        return columns.frame(made, names)
 
-    def _in_hindsight(self, over: Rows, sums: npt.NDArray[np.int64], standing: Standing) -> dict[str, Any]:
+    def _in_hindsight(self, over: Rows, made: dict[str, Any], standing: Standing) -> dict[str, Any]:
         """Return what rules see of a flow beside its own columns."""
-        packets, payload = (
-            (sums[:, _SUMS.index(f"orig_{what}")], sums[:, _SUMS.index(f"resp_{what}")])
-            for what in ("packets", "payload_bytes")
-        )
+        packets, payload = ((made[f"orig_{what}"], made[f"resp_{what}"]) for what in ("packets", "payload_bytes"))
         shakes = pick(self._handshakes, np.lexsort((self._handshakes["ts_ns"], self._handshakes["flow"])))
+        told = hindsight.told(over, packets, payload)
         return {
-            **hindsight.told(over, packets, payload),
+            **told,
+            "first_ts_ns": made["start_ns"],
+            "last_ts_ns": made["end_ns"],
             **hindsight.greeted(shakes, over["flow"]),
             "window_start_ns": hindsight.judged_at(over, self._window_ns, *self._waits_ns),
             "window_s": np.full(len(over), self._window_ns // _SECOND_NS, dtype=np.int32),
@@ -397,7 +400,7 @@ class Activity:
             "resp_peer_id": text.guids(first[2][0]["peer_id"], first[2][1]),
         }
 
-    def _forget(self, number: Rows, at: npt.NDArray[np.int64]) -> None:
+    def _forget(self, number: Rows, at: slice | npt.NDArray[np.intp]) -> None:
         """Drop what was kept for flows that are over."""
         self._sums.drop(at)
         self._verdicts = self._verdicts[~np.isin(self._verdicts["flow"], number)]
@@ -407,7 +410,7 @@ class Activity:
     def _category(self, kind: str, codes: Any) -> pd.Categorical:
         return pd.Categorical.from_codes(np.asarray(codes, dtype=np.int32), dtype=self._kinds[kind])
 
-    def _ends(self, rows: Rows) -> dict[str, Any]:
+    def _ends(self, rows: Rows | _Told) -> dict[str, Any]:
         """Return the two addresses and the Community ID as text."""
         orig_hi, orig_lo, orig_port, resp_hi, resp_lo, resp_port = (
             np.ascontiguousarray(rows[name])
@@ -419,7 +422,7 @@ class Activity:
             "community_id": text.community_ids(orig_hi, orig_lo, orig_port, resp_hi, resp_lo, resp_port),
         }
 
-    def _overrun(self, rows: Rows, standing: Standing) -> npt.NDArray[np.int64]:
+    def _overrun(self, rows: Rows | _Told, standing: Standing) -> npt.NDArray[np.int64]:
         """Return for how many seconds each flow has run on since its slot ended; 0 if it did not begin in that slot."""
         since, began = standing.since_ns, rows["flow_start_ns"]
         late = np.zeros(len(rows), dtype=np.int64)
@@ -439,58 +442,6 @@ class Activity:
             "site_pair": self._category("pair", self._pair_code[orig, resp]),
             "scope": self._category("scope", standing.scope),
         }
-
-
-class _Sums:
-    """What is summed up of living flows, by ascending flow number; with room to spare, so that most are appended."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._flows = np.zeros(0, dtype=np.int64)
-        self.counts = np.zeros((0, len(_SUMS)), dtype=np.int64)
-        self.places = np.zeros((0, len(_PLACES)), dtype=np.int64)
-
-    @property
-    def flows(self) -> npt.NDArray[np.int64]:
-        """Return the numbers of these flows."""
-        return self._flows[: self._count]
-
-    def at(self, flows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the rows of flows that are here."""
-        return np.searchsorted(self.flows, flows)
-
-    def meet(self, flows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Make room for those of ascending flows that are not here, with nothing summed; returns which these are."""
-        at = self.at(flows)
-        new: npt.NDArray[np.bool_] = np.append(self.flows, -1)[at] != flows
-        fresh, end = flows[new], self._count + int(np.count_nonzero(new))
-        for name in ("_flows", "counts", "places"):
-            held = getattr(self, name)
-            if end > len(held):
-                larger = np.empty((max(end, 2 * len(held)), *held.shape[1:]), dtype=np.int64)
-                larger[: self._count] = held[: self._count]
-                setattr(self, name, larger)
-        self._flows[self._count : end] = fresh
-        self.counts[self._count : end] = 0
-        self.places[self._count : end] = 0
-        if self._count and len(fresh) and fresh[0] < self._flows[self._count - 1]:
-            order = np.argsort(self._flows[:end], kind="stable")  # packets that came late began it
-            for held in (self._flows, self.counts, self.places):
-                held[:end] = held[:end][order]
-        self._count = end
-        return new
-
-    def drop(self, at: npt.NDArray[np.int64]) -> None:
-        """Forget these rows."""
-        if not len(at):
-            return
-        keep = np.ones(self._count, dtype=np.bool_)
-        keep[at] = False
-        left = int(np.count_nonzero(keep))
-        for name in ("_flows", "counts", "places"):
-            kept = getattr(self, name)[: self._count][keep]
-            setattr(self, name, kept)
-        self._count = left
 
 
 def _addressed(frame: pd.DataFrame, table: type[Table], when: str) -> Rows:
@@ -529,6 +480,36 @@ def _sorted(rows: Rows, first: str, second: str = "") -> Rows:
         ordered = (one[1:] > one[:-1]) | ((one[1:] == one[:-1]) & (two[1:] >= two[:-1]))
         return rows if bool(ordered.all()) else pick(rows, np.lexsort((two, one)))
     return rows if bool((one[1:] >= one[:-1]).all()) else pick(rows, np.argsort(one, kind="stable"))
+
+
+def _by_flow(flow: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.intp] | None, npt.NDArray[np.intp]]:
+    """Return rows by flow, in their order (None: they are, and each flow has one), and where each flow begins."""
+    if bool((flow[1:] > flow[:-1]).all()):
+        return None, np.arange(len(flow))
+    order = np.argsort(flow, kind="stable")
+    return order, np.flatnonzero(np.diff(flow[order], prepend=-1))
+
+
+def _by_originator(asked: dict[str, Any]) -> npt.NDArray[np.intp]:
+    """Return rows by address of the originator, then by flow."""
+    hi, lo, flow = asked["orig_hi"], asked["orig_lo"], asked["flow"]
+    if bool((flow[1:] > flow[:-1]).all()) and len(hi) and bool((hi == hi[0]).all()):
+        return np.argsort(lo, kind="stable")  # as nearly always
+    return np.lexsort((flow, lo, hi))
+
+
+class _Told:
+    """Rows of windows, column by column; what all of them share takes no room."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._many = len(rows)
+        self._columns = columns.spread(rows, Windows.names())
+
+    def __len__(self) -> int:
+        return self._many
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return self._columns[name]
 
 
 def _joined(rows: Rows) -> Rows:

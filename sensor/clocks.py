@@ -6,18 +6,22 @@ lies that came after it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
-
-if TYPE_CHECKING:
-    from sensor.schema import Rows
 
 Whole = npt.NDArray[np.int64]
 _MS: Final = 1_000_000
 _KEPT: Final = 4096  # records of each input that later frames are compared with
 _INPUTS: Final = 1024
+
+
+class Columns(Protocol):
+    """Rows whose columns can be had by name."""
+
+    def __len__(self) -> int: ...  # noqa: D105 - how many
+    def __getitem__(self, name: str, /) -> npt.NDArray[Any]: ...  # noqa: D105 - one for each row
 
 
 class Clocks:
@@ -26,7 +30,7 @@ class Clocks:
     def __init__(self) -> None:
         self._records: dict[int, tuple[Whole, Whole]] = {}
 
-    def push(self, rows: Rows) -> Whole:
+    def push(self, rows: Columns) -> Whole:
         """Return by how many ms the clock was set back after each row's first packet: int64[W] of Windows[W].
 
         Raises

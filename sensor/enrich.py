@@ -17,13 +17,19 @@ from sensor.schema import PEERINGS, SCHEDULES, SCOPES
 
 if TYPE_CHECKING:
     from sensor.policy import Policy
-    from sensor.schema import Rows
 
 Ints = npt.NDArray[Any]
 _CLOSED: Final = SCHEDULES.index("closed")
 _DISABLED: Final = SCHEDULES.index("disabled")
 _EXEMPT: Final = SCHEDULES.index("exempt")
 _INTERNET: Final = SCOPES.index("internet")
+
+
+class Columns(Protocol):
+    """Rows whose columns can be had by name."""
+
+    def __len__(self) -> int: ...  # noqa: D105 - how many
+    def __getitem__(self, name: str, /) -> Ints: ...  # noqa: D105 - one for each row
 
 
 class Placed(Protocol):
@@ -127,7 +133,7 @@ class Policing:
         orig, resp = standing.orig.site[rows], standing.resp.site[rows]
         return self._calendar.judge(orig, resp, standing.since_ns[rows] - 1)[1]
 
-    def stand(self, rows: Rows, at_ns: Ints) -> Standing:
+    def stand(self, rows: Columns, at_ns: Ints) -> Standing:
         """Say how rows with `orig_hi … resp_lo` stand at the given instants."""
         orig_hi, orig_lo = np.ascontiguousarray(rows["orig_hi"]), np.ascontiguousarray(rows["orig_lo"])
         resp_hi, resp_lo = np.ascontiguousarray(rows["resp_hi"]), np.ascontiguousarray(rows["resp_lo"])

@@ -5,15 +5,18 @@ from __future__ import annotations
 import mmap
 import secrets
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from sensor.kernels import tracking
-from sensor.rows import copy, join
+from sensor.rows import copy, roomier
 from sensor.schema import Endings, Rows, Tracks, Windows
 from sensor.wire import DO_PORT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SECOND_NS: Final = 1_000_000_000
 _ROOM: Final = 16384
@@ -70,9 +73,7 @@ class FlowTable:
         self._table[tracking.NEXT_FLOW] = share << _SHARE_BITS
         self._table[tracking.SEED] = secrets.randbits(63)
         self._told = share << _SHARE_BITS  # the number of the first flow that began since rows were taken
-        self._out_windows, self._out_endings = Windows.empty(_ROOM), Endings.empty(_ROOM)
-        self._windows: list[Rows] = []
-        self._endings: list[Rows] = []
+        self._windows, self._endings = _Growing(Windows.empty), _Growing(Endings.empty)
 
     @property
     def living(self) -> int:
@@ -100,7 +101,7 @@ class FlowTable:
         tracks = np.empty(len(packets), dtype=Tracks.dtype())
         done = np.zeros(4, dtype=np.int64)
         while True:
-            windows, endings = self._out_windows, self._out_endings
+            windows, endings = self._windows.room(), self._endings.room()
             tracking.track(
                 packets,
                 self._slots,
@@ -115,7 +116,8 @@ class FlowTable:
                 endings,
                 done,
             )
-            self._keep(windows, endings, done)
+            self._windows.filled += int(done[tracking.DONE_WINDOWS])
+            self._endings.filled += int(done[tracking.DONE_ENDINGS])
             if done[tracking.WHY] == tracking.FINISHED:
                 return tracks
 
@@ -124,7 +126,7 @@ class FlowTable:
         done = np.zeros(4, dtype=np.int64)
         at = 0
         while True:
-            windows, endings = self._out_windows, self._out_endings
+            windows, endings = self._windows.room(), self._endings.room()
             at = tracking.sweep(
                 self._slots,
                 self._due,
@@ -139,28 +141,44 @@ class FlowTable:
                 endings,
                 done,
             )
-            self._keep(windows, endings, done)
+            self._windows.filled += int(done[tracking.DONE_WINDOWS])
+            self._endings.filled += int(done[tracking.DONE_ENDINGS])
             if done[tracking.WHY] == tracking.FINISHED:
                 return
 
     def take(self) -> tuple[Rows, Rows]:
         """Hand out the Windows and Endings finished since the last call."""
-        windows = join(self._windows) if self._windows else Windows.empty()
-        endings = join(self._endings) if self._endings else Endings.empty()
-        self._windows, self._endings = [], []
         self._told = int(self._table[tracking.NEXT_FLOW])
-        return windows, endings
+        return self._windows.take(), self._endings.take()
 
     @property
     def waiting(self) -> int:
         """How many rows wait at least: finished windows, and flows that have begun since the last were taken."""
-        return sum(map(len, self._windows)) + int(self._table[tracking.NEXT_FLOW]) - self._told
+        return self._windows.filled + int(self._table[tracking.NEXT_FLOW]) - self._told
 
-    def _keep(self, windows: Rows, endings: Rows, done: npt.NDArray[np.int64]) -> None:
-        if done[tracking.DONE_WINDOWS]:
-            self._windows.append(copy(windows[: done[tracking.DONE_WINDOWS]]))
-        if done[tracking.DONE_ENDINGS]:
-            self._endings.append(copy(endings[: done[tracking.DONE_ENDINGS]]))
+
+class _Growing:
+    """Rows that gather until they are taken; they are written where they stay."""
+
+    def __init__(self, empty: Callable[[int], Rows]) -> None:
+        self._empty = empty
+        self._rows = empty(_ROOM)
+        self.filled = 0
+
+    def room(self) -> Rows:
+        """Return rows to be filled from their first; `filled` is to be raised by as many."""
+        if len(self._rows) - self.filled < _ROOM // 2:
+            self._rows = roomier(self._rows, self.filled, 2 * len(self._rows))
+        return self._rows[self.filled :]
+
+    def take(self) -> Rows:
+        """Hand out what has gathered; few rows are copied, so that they do not hold the room of many."""
+        rows, filled = self._rows[: self.filled], self.filled
+        self.filled = 0
+        if filled < len(self._rows) // 2:
+            return copy(rows)
+        self._rows = self._empty(_ROOM)
+        return rows
 
 
 def _reserved(rows: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:

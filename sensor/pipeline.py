@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sensor.activity import Activity, Judged
+from sensor.columns import stack
 from sensor.enrich import Policing
 from sensor.exemptions import Exemptions
 from sensor.following import Following, Part
@@ -201,9 +202,9 @@ def judge_all(inputs: Inputs, policy: Policy, ruleset: RuleSet) -> Case:
 
 
 def _case(inputs: Inputs, pipeline: Pipeline, steps: Sequence[Step]) -> Case:
-    flows = _concat([step.judged.flows for step in steps])
+    flows = stack([step.judged.flows for step in steps])
     flows = _by_start(flows)
-    activity = _concat([step.judged.activity for step in steps])
+    activity = stack([step.judged.activity for step in steps])
     activity = _in_order(activity, "window_start_ns")
     findings = dict.fromkeys(pipeline.ruleset.names(), 0)
     for step in steps:
@@ -267,8 +268,3 @@ def _in_order(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     if bool(((one[1:] > one[:-1]) | ((one[1:] == one[:-1]) & (flow[1:] >= flow[:-1]))).all()):
         return frame
     return frame.iloc[np.lexsort((flow, one))].reset_index(drop=True)
-
-
-def _concat(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    filled = [frame for frame in frames if len(frame)]
-    return pd.concat(filled, ignore_index=True) if filled else frames[-1]

@@ -44,6 +44,18 @@ def join(parts: Sequence[Rows]) -> Rows:
     return np.concatenate([_plain(part) for part in filled]).view(parts[0].dtype)
 
 
+def roomier(rows: Rows, filled: int, room: int) -> Rows:
+    """Return room for so many rows, of which the first are copied and the rest may hold anything.
+
+    Raises
+    ------
+    nothing
+    """
+    larger = np.empty(room, dtype=rows.dtype)
+    _plain(larger)[:filled] = _plain(rows)[:filled]
+    return larger
+
+
 def pick(rows: Rows, which: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Rows:
     """Return a copy of the rows that a mask or places choose.
 

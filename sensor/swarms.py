@@ -190,13 +190,16 @@ class Ledger:
         shakes, self._handshakes = pick(shakes, now), pick(shakes, ~now)
         if len(shakes):
             self._name(pick(shakes, np.argsort(shakes["ts_ns"], kind="stable")), activity)
-        for number, following in zip(ended["flow"].tolist(), ended["continued_as"].tolist(), strict=True):
-            if following and number in self._flows:
+        over, continued = ended["flow"].to_numpy(), ended["continued_as"].to_numpy()
+        goes_on = np.flatnonzero(continued)
+        for number, following in zip(over[goes_on].tolist(), continued[goes_on].tolist(), strict=True):
+            if number in self._flows:
                 self._flows[following] = self._flows[number]
         if len(said):
             self._account(pick(said, np.argsort(said["ts_ns"], kind="stable")), activity)
-        for number in ended["flow"].tolist():
-            self._flows.pop(number, None)
+        named = np.fromiter(self._flows, dtype=np.int64, count=len(self._flows))
+        for number in named[np.isin(named, over)].tolist() if len(named) else ():
+            del self._flows[number]
         self._bound()
 
     # --- handshakes ------------------------------------------------------------------------------------------------

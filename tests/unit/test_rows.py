@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sensor.rows import copy, join, pick
+from sensor.rows import copy, join, pick, roomier
 from sensor.schema import Messages, Packets, Rows, Windows
 
 
@@ -57,3 +57,11 @@ def test_rows_are_picked_by_mask_and_by_place() -> None:
     assert np.array_equal(pick(rows, order), rows[order])
     with pytest.raises(IndexError):
         pick(rows, np.array([20]))
+
+
+def test_room_grows_and_what_was_filled_stays() -> None:
+    table = Windows.empty(4)
+    table["flow"] = [1, 2, 3, 4]
+    larger = roomier(table, 3, 10)
+    assert len(larger) == 10
+    assert larger["flow"][:3].tolist() == [1, 2, 3]

@@ -1,0 +1,180 @@
+"""Rows to columns, and columns to frames, without memory where all rows say the same.
+
+A flood makes millions of rows that differ in an address, a port and a time. What they have in common is kept once: as
+an array that repeats one value (a stride of nothing), which NumPy and pandas read like any other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sensor.schema import Rows
+
+Values = npt.NDArray[Any]
+_FEW: Final = 4096  # rows beside which an array is not worth looking at; also those that fit a processor's cache
+_WHOLE: Final[tuple[type[np.signedinteger[Any]], ...]] = (np.int8, np.int16, np.int32, np.int64)
+
+
+def spread(rows: Rows, names: Iterable[str]) -> dict[str, Values]:
+    """Return columns of rows by name, each contiguous, or a repeated value.
+
+    Raises
+    ------
+    nothing
+    """
+    many = len(rows)
+    made = {name: np.empty(many, dtype=rows.dtype[name]) for name in names}
+    for start in range(0, many, _FEW):  # a row is fetched from memory once, for all its columns
+        piece = rows[start : start + _FEW]
+        for name, column in made.items():
+            column[start : start + _FEW] = piece[name]
+    return {name: steady(column) for name, column in made.items()}
+
+
+def steady(values: Values) -> Values:
+    """Return an array as a repeated value if it is many times the same.
+
+    Raises
+    ------
+    nothing
+    """
+    if len(values) <= _FEW or values[0] != values[-1] or not bool((values == values[0]).all()):
+        return values
+    return np.broadcast_to(values[0], values.shape)
+
+
+def widened(values: Values, dtype: type[Any]) -> Values:
+    """Return an array in another dtype; what is a repeated value stays one.
+
+    Raises
+    ------
+    nothing
+    """
+    if _is_steady(values):
+        return np.broadcast_to(values[0].astype(dtype), values.shape)
+    return values.astype(dtype, copy=False)
+
+
+def frame(columns: Mapping[str, Any], names: Iterable[str]) -> pd.DataFrame:
+    """Return a frame of these columns in the order of `names`, without a copy.
+
+    Raises
+    ------
+    nothing
+    """
+    return pd.DataFrame(
+        {name: steady(each) if isinstance(each := columns[name], np.ndarray) else each for name in names}, copy=False
+    )
+
+
+def stack(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return frames of the same columns one below the other, numbered from 0; empty ones do not count.
+
+    Raises
+    ------
+    nothing
+    """
+    filled = [each for each in frames if len(each)]
+    if len(filled) <= 1:
+        return filled[0] if filled else frames[-1]
+    whole = {}
+    for name in filled[0]:
+        parts = [each[name].array for each in filled]
+        if len({part.dtype for part in parts}) > 1:
+            return pd.concat(filled, ignore_index=True)  # judged by several policies
+        arrays = [each[name].to_numpy() for each in filled] if isinstance(filled[0][name].dtype, np.dtype) else []
+        if arrays and all(map(_is_steady, arrays)) and len({each[0] for each in arrays}) == 1:
+            whole[name] = np.broadcast_to(arrays[0][0], sum(map(len, arrays)))
+        else:
+            whole[name] = np.concatenate(arrays) if arrays else type(parts[0])._concat_same_type(parts)  # noqa: SLF001 - pandas' own way for arrays of one dtype
+    return pd.DataFrame(whole, copy=False)
+
+
+def _is_steady(values: Values) -> bool:
+    return len(values) > 0 and values.strides == (0,)
+
+
+class Sums:
+    """Whole numbers of flows, by ascending flow number: each column no wider than its largest number needs."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._count = 0
+        self._flows = np.zeros(0, dtype=np.int64)
+        self._columns: dict[str, Values] = {name: np.zeros(0, dtype=np.int8) for name in names}
+
+    @property
+    def flows(self) -> npt.NDArray[np.int64]:
+        """Return the numbers of these flows."""
+        return self._flows[: self._count]
+
+    def at(self, flows: npt.NDArray[np.int64]) -> slice | npt.NDArray[np.intp]:
+        """Return the rows of ascending flows that are here; a slice if they stand one after another."""
+        if not len(flows):
+            return slice(0, 0)
+        first = int(np.searchsorted(self.flows, flows[0]))
+        if self.flows[first + len(flows) - 1 : first + len(flows)].tolist() == [int(flows[-1])]:
+            return slice(first, first + len(flows))
+        return np.searchsorted(self.flows, flows)
+
+    def meet(self, flows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Make room for those of ascending flows that are not here, with nothing summed; returns which these are."""
+        at = np.searchsorted(self.flows, flows)
+        new: npt.NDArray[np.bool_] = np.append(self.flows[-1:], -1)[0] < flows
+        old = np.flatnonzero(~new)
+        new[old] = self.flows[at[old]] != flows[old]
+        fresh, end = flows[new], self._count + int(np.count_nonzero(new))
+        if end > len(self._flows):
+            room = max(end, len(self._flows) + len(self._flows) // 2)
+            self._flows = _roomier(self._flows, self._count, room)
+            self._columns = {name: _roomier(held, self._count, room) for name, held in self._columns.items()}
+        self._flows[self._count : end] = fresh
+        for held in self._columns.values():
+            held[self._count : end] = 0
+        if self._count and len(fresh) and fresh[0] < self._flows[self._count - 1]:
+            order = np.argsort(self._flows[:end], kind="stable")  # packets that came late began it
+            for held in (self._flows, *self._columns.values()):
+                held[:end] = held[:end][order]
+        self._count = end
+        return new
+
+    def add(self, name: str, at: slice | npt.NDArray[np.intp], amounts: Values) -> None:
+        """Add to a column, at rows of which none is named twice."""
+        if not len(amounts) or (_is_steady(amounts) and not amounts[0]):
+            return
+        self._put(name, at, self._columns[name][at].astype(np.int64) + amounts)
+
+    def get(self, name: str, at: slice | npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
+        """Return a column at these rows: int64."""
+        return self._columns[name][at].astype(np.int64)
+
+    def drop(self, at: slice | npt.NDArray[np.intp]) -> None:
+        """Forget these rows."""
+        keep = np.ones(self._count, dtype=np.bool_)
+        keep[at] = False
+        left = int(np.count_nonzero(keep))
+        if left == self._count:
+            return
+        self._flows = self.flows[keep]
+        for name, held in self._columns.items():
+            self._columns[name] = held[: self._count][keep]
+        self._count = left
+
+    def _put(self, name: str, at: slice | npt.NDArray[np.intp], values: npt.NDArray[np.int64]) -> None:
+        low, high = int(values.min()), int(values.max())
+        fits = next(kind for kind in _WHOLE if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
+        if np.dtype(fits).itemsize > self._columns[name].itemsize:
+            self._columns[name] = self._columns[name].astype(fits)
+        self._columns[name][at] = values
+
+
+def _roomier(held: Values, count: int, room: int) -> Values:
+    larger = np.empty(room, dtype=held.dtype)
+    larger[:count] = held[:count]
+    return larger
