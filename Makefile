@@ -25,7 +25,7 @@ bless: $(VENV)/.test
 	@$(BIN)/python -m tests.golden.bless
 
 bench: $(VENV)/.test
-	@$(BIN)/python -m tests.bench
+	@SWARMTAP_SURICATA=$$(.ci/newer suricata trixie-backports || true) $(BIN)/python -m tests.bench
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("swarmtap needs Python 3.11 or newer; this is " + sys.version.split()[0] + " (set PYTHON=…)") if sys.version_info < (3, 11) else 0'

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.bench.programs import SURICATA
 from tests.live.network import ROOT, Network, Sensor
 
 if TYPE_CHECKING:
@@ -104,8 +105,8 @@ def available(nfstream: str) -> list[Peer]:
         Peer("swarmtap", 25_000, _sensor, lambda: "this"),
         Peer("tcpdump", 25_000, _tcpdump, lambda: _first("tcpdump", "--version")),
     ]
-    if shutil.which("suricata"):
-        found.append(Peer("Suricata", 25_000, _suricata, lambda: _first("suricata", "-V")))
+    if shutil.which(SURICATA):
+        found.append(Peer("Suricata", 25_000, _suricata, lambda: _first(SURICATA, "-V")))
     if nfstream:
         told = [nfstream, "-c", "import nfstream; print(nfstream.__version__)"]
         found.append(Peer("NFStream", 10_000, _scripted(nfstream, NFSTREAM, 8.0), lambda: _first(*told)))
@@ -160,7 +161,7 @@ def _suricata(network: Network, folder: Path) -> Iterator[Running]:
     log = folder / "suricata.json"
     log.unlink(missing_ok=True)
     words = [
-        "suricata",
+        SURICATA,
         "-c",
         str(settings),
         "-S",

@@ -5,6 +5,7 @@ Logs go to disk and checksums are not looked at, for all of them.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 FILTER: Final = "tcp port 7680 or (vlan and (tcp port 7680 or (vlan and tcp port 7680)))"
+SURICATA: Final = os.environ.get("SWARMTAP_SURICATA") or "suricata"
 OWN: Final = str(Path(sys.executable).parent / "swarmtap")
 # Suricata's configuration from nothing: flows to a log, no rules, no payload logs.
 _SURICATA: Final = """%YAML 1.1
@@ -49,15 +51,15 @@ def tcpdump(path: Path) -> Program:
 
 
 def suricata(path: Path, folder: Path) -> Program:
-    """Return Suricata as it is installed (Debian's backports suite has 7), flow log only, with the same filter."""
-    if not shutil.which("suricata"):
-        return Program("Suricata", absent="not installed: apt-get install -t bookworm-backports suricata")
+    """Return Suricata as it is installed, or as SWARMTAP_SURICATA names it; flow log only, with the same filter."""
+    if not shutil.which(SURICATA):
+        return Program("Suricata", absent="not installed: SWARMTAP_SURICATA=$(.ci/newer suricata trixie-backports)")
     logs = folder / "suricata"
     logs.mkdir(exist_ok=True)
     settings = logs / "suricata.yaml"
     settings.write_text(_SURICATA.replace("LOGS", str(logs)))
     command = (
-        "suricata",
+        SURICATA,
         "-c",
         str(settings),
         "-r",
@@ -70,7 +72,7 @@ def suricata(path: Path, folder: Path) -> Program:
         "/dev/null",
         FILTER,
     )
-    return Program(f"Suricata {_version('suricata', '-V')}", command)
+    return Program(f"Suricata {_version(SURICATA, '-V')}", command)
 
 
 def nfstream(path: Path, folder: Path) -> Program:

@@ -87,7 +87,10 @@ def _compared(folder: Path, chosen: Sequence[Program], runs: int) -> Measured:
     """
     there = {each.name: each.command for each in chosen if each.command}
     told = {name: shlex.join(command).replace(sys.prefix, ".venv") for name, command in there.items()}
-    told = {name: command.replace(str(folder), "FOLDER") for name, command in told.items()}
+    told = {
+        name: command.replace(str(folder), "FOLDER").replace(programs.SURICATA, "suricata")
+        for name, command in told.items()
+    }
     absent = [f"{each.name}: {each.absent}." for each in chosen if not each.command]
     figures, failed = timing.compare(there, runs)
     if ours := [said for name, said in failed.items() if name.startswith("swarmtap")]:

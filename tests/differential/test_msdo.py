@@ -1,6 +1,6 @@
 """Our messages against the dissector for DO that Wireshark has since 4.2: equal where it can read, and where it cannot.
 
-`SWARMTAP_TSHARK` names such a tshark; `.ci/newer-tshark` unpacks a newer suite's, and prints where it is.
+`SWARMTAP_TSHARK` names such a tshark; `.ci/newer tshark trixie` unpacks a newer suite's, and prints where it is.
 """
 
 from __future__ import annotations
