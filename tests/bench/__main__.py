@@ -4,8 +4,8 @@
 
 Without rows all are measured, in an order in which the inputs need at most 20 GB; they go when all is done, unless
 kept. Every row has its own section in BENCHMARKS.md: measuring one replaces that section, and the table of goals on top
-is made of what all sections say. So a run that was interrupted goes on with the rows that are missing. Another Suricata than
-the one that is installed is taken with SWARMTAP_SURICATA=$(.ci/newer suricata trixie-backports).
+is made of what all sections say. So a run that was interrupted goes on with the rows that are missing.
+Another Suricata than the one that is installed is taken with SWARMTAP_SURICATA=$(.ci/newer suricata trixie-backports).
 """
 
 from __future__ import annotations

@@ -13,13 +13,16 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from sensor.announcements import announced
 from sensor.decode import Decoder
 from sensor.dissect import slow_lane
 from sensor.errors import OperatorError
 from sensor.flows import FlowOptions
 from sensor.following import Following
+from sensor.mdns import Offers
 from sensor.order import Order
 from sensor.sources import files
+from sensor.sources.chains import ALL_FRAMES
 from tests.fuzz.mutate import Record, corpus, shaken, written
 
 EACH = 500  # inputs that one table follows
@@ -32,13 +35,16 @@ def some(rng: random.Random, records: list[Record]) -> list[Record]:
     return records[at : at + RECORDS]
 
 
-def read(name: str, port: int, table: Following) -> Counter[str]:
+def read(name: str, decoder: Decoder, table: Following, port: int, *, ahead: bool) -> Counter[str]:
     """Read one input as far as it goes, and return what came of it."""
     found: Counter[str] = Counter(inputs=1)
-    decoder, order = Decoder(port, slow_lane), Order()
-    with files.Reader(name, 0, port) as reader:
+    order, offers = Order(), Offers()
+    with files.Reader(name, 0, port, ahead=ahead) as reader:
         for batch in reader.batches():
             packets = decoder.push(batch)
+            for each in announced(batch) if decoder.saw_mdns else ():
+                offers.hear(each.message, each.source, each.ts_ns)
+                found["announced"] += 1
             found.update(frames=len(batch.frames), packets=len(packets))
             order.push(packets, batch.data)
         for ordered in order.release(None):
@@ -57,11 +63,14 @@ def main(seed: int, count: int) -> int:
         path = Path(folder) / "input"
         while seen["inputs"] < count:
             small = FlowOptions(capacity=rng.choice([1, 3, 1000]), holes=rng.choice([0, 2, 1000]), active_s=600)
-            table, port = Following(small), rng.choice([7680, 7680, 0])
+            table, port, any_port = Following(small), rng.choice([7680, 7680, 0]), not rng.randrange(4)
+            known_flows = Decoder(7680, slow_lane, any_port=True) if any_port else None
             for _ in range(EACH):
+                decoder = Decoder(7680 if any_port else port, slow_lane, any_port=any_port, like=known_flows)
+                kept_port = ALL_FRAMES if any_port else port
                 path.write_bytes(written(rng, shaken(rng, some(rng, rng.choice(known)), rng.choice(known))))
                 try:
-                    seen.update(read(str(path), port, table))
+                    seen.update(read(str(path), decoder, table, kept_port, ahead=not rng.randrange(8)))
                 except OperatorError:
                     seen.update(inputs=1, refused=1)
                 except BaseException:
