@@ -45,11 +45,12 @@ if TYPE_CHECKING:
     from sensor.enrich import Policing, Standing
 
 _SECOND_NS: Final = 1_000_000_000
+ADDRESSES: Final = ("orig_hi", "orig_lo", "resp_hi", "resp_lo")
 _FOREVER: Final = np.int64(2**63 - 1)
 _ALWAYS: Final = np.int64(-(2**63))
 _FAR: Final = 65_536  # addresses apart: not a step any more
 _MOST_ASKING: Final = 65_536  # originators whose last target is remembered
-_ASKING: Final = ("orig_hi", "orig_lo", "resp_hi", "resp_lo", "flow")
+_ASKING: Final = (*ADDRESSES, "flow")
 _ASKING_ROW: Final = np.dtype([(name, np.int64 if name == "flow" else np.uint64) for name in _ASKING])
 _CLOSED, _DISABLED, _EXEMPT = (SCHEDULES.index(name) for name in ("closed", "disabled", "exempt"))
 _ATTEMPT, _REFUSED, _LISTENER, _ESTABLISHED, _TRANSFER = range(len(OUTCOMES))
@@ -73,11 +74,16 @@ _PLACES: Final = ("first_input", "first_number", "first_offset")
 class Judged:
     """Complete windows and finished flows: frames with the columns that `schema.Case` promises.
 
-    `flows` has those of JudgedFlowFrame beside them, for the rules.
+    `flows` has those of JudgedFlowFrame beside them, for the rules. Both have the addresses as numbers, too, ADDRESSES:
+    these are quicker to compare than text.
     """
 
     activity: pd.DataFrame
     flows: pd.DataFrame
+
+    def told(self) -> Judged:
+        """Return the same without the numbers."""
+        return Judged(*(each.drop(columns=[*ADDRESSES]) for each in (self.activity, self.flows)))
 
 
 class Activity:
@@ -238,8 +244,8 @@ class Activity:
             "clock_back_ms": self._clocks.push(rows),
             "address_step": self._steps(rows),
         }
-        names = [*ActivityFrame.names(), *JudgedFrame.names()]
-        return columns.frame(made, names)
+        made |= {name: rows[name] for name in ADDRESSES}
+        return columns.frame(made, [*ActivityFrame.names(), *JudgedFrame.names(), *ADDRESSES])
 
     # --- one row per flow --------------------------------------------------------------------------------------
     def _add(self, said: Rows, rows: _Told, counters: dict[str, npt.NDArray[np.int64]], activity: pd.DataFrame) -> None:
@@ -316,8 +322,8 @@ class Activity:
             "verdict": self._category("verdict", self._last_verdict(number)),
         }
         made |= self._in_hindsight(over, made, standing)
-        names = dict.fromkeys((*FlowFrame.names(), *JudgedFlowFrame.names()))
-        return columns.frame(made, names)
+        made |= {name: over[name].copy() for name in ADDRESSES}
+        return columns.frame(made, dict.fromkeys((*FlowFrame.names(), *JudgedFlowFrame.names(), *ADDRESSES)))
 
     def _in_hindsight(self, over: Rows, made: dict[str, Any], standing: Standing) -> dict[str, Any]:
         """Return what rules see of a flow beside its own columns."""

@@ -97,6 +97,29 @@ def stack(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(whole, copy=False)
 
 
+def choose(frame: pd.DataFrame, which: npt.NDArray[np.bool_] | slice, names: Iterable[str] = ()) -> pd.DataFrame:
+    """Return the rows that a mask or slice chooses, numbered from 0, with these columns (none: all).
+
+    They are copied, unless a mask chooses all.
+
+    Raises
+    ------
+    nothing
+    """
+    whole = {}
+    many = int(np.count_nonzero(which)) if isinstance(which, np.ndarray) else len(range(len(frame))[which])
+    for name in names or frame:
+        series = frame[name]
+        values = series.to_numpy() if isinstance(series.dtype, np.dtype) else series.array
+        if isinstance(values, np.ndarray) and many and _is_steady(values):
+            whole[name] = np.broadcast_to(values[0], many)
+        elif isinstance(which, np.ndarray) and many == len(frame):
+            whole[name] = values
+        else:
+            whole[name] = values[which] if isinstance(which, np.ndarray) else values[which].copy()
+    return pd.DataFrame(whole, index=range(many), copy=False)
+
+
 def _is_steady(values: Values) -> bool:
     return len(values) > 0 and values.strides == (0,)
 

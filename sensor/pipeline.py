@@ -139,7 +139,7 @@ class Pipeline:
         changed = self.incidents.push(findings, loss=self.loss, until_ns=until_ns)
         changed += self.incidents.flush(self._last_ns if until_ns is None else until_ns)
         self._judged_ns = closed_ns
-        return Step(judged, findings, tuple(changed), closed_ns)
+        return Step(judged.told(), findings, tuple(changed), closed_ns)
 
     def _edge(self, watermark_ns: int | None) -> int | None:
         return None if watermark_ns is None else watermark_ns // self._window_ns * self._window_ns

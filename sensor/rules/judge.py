@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, replace
 from functools import cache
 from types import MappingProxyType
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from sensor.columns import choose, stack
 from sensor.rules import backend, reason
 from sensor.rules.columns import kinds
 from sensor.schema import Evidence, FindingFrame
@@ -39,6 +41,8 @@ _PART: Final = "part"  # which of a correlation's rules a row is of, where that 
 _SCALED: Final = "scaled "  # before a column's name: its values as whole numbers, so that averages add up exactly
 _SCALE: Final = 1 << 20
 _MERGED: Final = frozenset({"event_count", "value_count", "value_sum", "value_avg", "temporal"})
+# Where a frame has addresses as numbers, too, they are compared instead of the text.
+_NUMBERS: Final = MappingProxyType({"orig_ip": ("orig_hi", "orig_lo"), "resp_ip": ("resp_hi", "resp_lo")})
 _MOST_FLOWS: Final = 64
 _MOST_EVIDENCE: Final = 16
 _LATEST: Final = np.iinfo(np.int64).max
@@ -155,11 +159,15 @@ class Judge:
     def _due(self, category: str, frame: pd.DataFrame, until_ns: int | None) -> pd.DataFrame:
         """Return the rows whose windows are over, sorted, and keep the others."""
         before = self._waiting.get(category)
-        both = frame if before is None or not len(before) else pd.concat([before, frame], ignore_index=True)
+        both = frame if before is None or not len(before) else stack(_alike(before, frame))
         window = both["window_start_ns"].to_numpy()
         due = np.ones(len(both), np.bool_) if until_ns is None else window < until_ns
-        self._waiting[category] = both[~due]
-        return both[due].sort_values(["window_start_ns", "flow"], kind="stable", ignore_index=True)
+        self._waiting[category] = choose(both, ~due)
+        due_now = choose(both, due)
+        window, flow = due_now["window_start_ns"].to_numpy(), due_now["flow"].to_numpy()
+        if bool(((window[1:] > window[:-1]) | ((window[1:] == window[:-1]) & (flow[1:] >= flow[:-1]))).all()):
+            return due_now
+        return due_now.sort_values(["window_start_ns", "flow"], kind="stable", ignore_index=True)
 
 
 def empty() -> pd.DataFrame:
@@ -200,6 +208,8 @@ class _RuleJudge:
         self._lost = [_LOST] if _LOST in self._kinds else []
         wanted = [*rule.subject, *self._measured_columns, *self._told_by_name, *_BASE, *self._lost]
         self._columns = [name for name in dict.fromkeys(wanted) if name not in aliases]
+        compared = {*rule.subject, *self._measured_columns} - aliases
+        self._numbers = [each for name in sorted(compared & {*_NUMBERS}) for each in _NUMBERS[name]]
         self._averaged = [measure.column for measure in rule.measures if measure.kind == "value_avg"]
         self._span_ns = max((measure.span_ns for measure in rule.measures), default=1)
         self._horizon_ns = -_LATEST
@@ -210,7 +220,7 @@ class _RuleJudge:
         return {
             "rule": self._digest(),
             "horizon_ns": self._horizon_ns,
-            "carried": self._carried,
+            "carried": None if self._carried is None else _worded(self._carried),
             "counted": pd.DataFrame({"flow": self._counted}),
         }
 
@@ -233,42 +243,73 @@ class _RuleJudge:
             return None
         new = self._new(rows, held)
         carried = 0 if self._carried is None else len(self._carried)
-        both = new if self._carried is None else pd.concat([self._carried, new], ignore_index=True)
-        both = both.reset_index(drop=True)
-        group = grouped(both, self.rule.subject)
-        at = backend.points(group, both["window_start_ns"].to_numpy())
+        both = new if self._carried is None else stack(_alike(self._carried, new))
+        fresh = np.ones(len(both), np.bool_)
+        fresh[:carried] = False
+        told = both[_TOLD].to_numpy(dtype=np.bool_, copy=True)
+        findings = None
+        hopeful = self._hopeful(both)
+        if hopeful.all():
+            findings, told = self._judged(both, fresh)
+        elif hopeful.any():
+            findings, told[hopeful] = self._judged(choose(both, hopeful), fresh[hopeful])
+        both[_TOLD] = told
+        self._carry(both, max(until_ns, int(both["window_start_ns"].max())))
+        return findings
+
+    def _judged(self, both: pd.DataFrame, new: Mask) -> tuple[pd.DataFrame, Mask]:
+        """Return the findings of rows, of which some are new, and which rows have been told now."""
+        at = backend.points(grouped(both, self.rule.subject), both["window_start_ns"].to_numpy())
         fresh = np.zeros(len(at.group), np.bool_)
-        fresh[at.row[carried:]] = True
+        fresh[at.row[new]] = True
         enough = self._measured(both, at)
         hits = _hits([found & fresh for _, found, _ in enough], enough, at)
         teller = _tellers([found & fresh for _, found, _ in enough], [span for _, _, span in enough], at)
         told = both[_TOLD].to_numpy(dtype=np.bool_)
         findings = self._findings(both, at, hits, np.where(told, len(at.group), teller))
-        both[_TOLD] = told | (teller < len(at.group))
-        self._carry(both, max(until_ns, int(at.window.max())))
-        return findings
+        return findings, told | (teller < len(at.group))
+
+    def _hopeful(self, both: pd.DataFrame) -> Mask:
+        """Return which rows are of subjects that can have enough at all: in a flood nearly none is."""
+        least = min((measure.threshold for measure in self.rule.measures if _is_a_count(measure)), default=0)
+        key = _NUMBERS.get(self.rule.subject[0], ("", ""))[1] if len(self.rule.subject) == 1 else ""
+        few = math.ceil(least)
+        if few < 2 or key not in both or not all(map(_is_a_count, self.rule.measures)):  # noqa: PLR2004 - one row is one value
+            return np.ones(len(both), np.bool_)
+        if len(both) < few:
+            return np.zeros(len(both), np.bool_)
+        # Half an address is enough to rule subjects out: those that share it are counted together.
+        half = both[key].to_numpy()
+        ranked = np.sort(half)
+        often = ranked[few - 1 :][ranked[few - 1 :] == ranked[: len(ranked) - few + 1]]
+        if not len(often):
+            return np.zeros(len(both), np.bool_)
+        often = often[np.append(np.True_, often[1:] != often[:-1])]
+        place = np.minimum(np.searchsorted(often, half), len(often) - 1)
+        return np.asarray(often[place] == half, dtype=np.bool_)
 
     def _new(self, rows: backend.Encoded, held: Mask) -> pd.DataFrame:
         """Return the rows that hold, with what measures need beside their columns."""
-        new = self._apart(rows) if self.rule.parts else rows.frame.loc[held, self._columns].assign(**{_WEIGHT: 1})
+        columns = self._columns + [name for name in self._numbers if name in rows.frame]
+        new = self._apart(rows, columns) if self.rule.parts else choose(rows.frame, held, columns)
+        if not self.rule.parts:
+            new[_WEIGHT] = np.broadcast_to(np.int64(1), len(new))
         for name in self._averaged:
             values = new[name].to_numpy()
             whole = np.rint(values * _SCALE) if values.dtype.kind == "f" else values.astype(np.int64) * _SCALE
             new[_SCALED + name] = whole.astype(np.int64)
         new[_TOLD] = False
-        return new.astype({name: "str" for name in new if isinstance(new[name].dtype, pd.CategoricalDtype)})
+        return new
 
-    def _apart(self, rows: backend.Encoded) -> pd.DataFrame:
+    def _apart(self, rows: backend.Encoded, columns: list[str]) -> pd.DataFrame:
         """Return the rows of each part, one after another; a row's volume counts once for each subject."""
         found = []
         for part, clause in enumerate(self.rule.parts):
             at = np.flatnonzero(backend.evaluate(clause, rows))
-            mine = rows.frame.iloc[at][self._columns].assign(at=at, **{_WEIGHT: 1, _PART: part})
-            for name, columns in self.rule.aliases:
-                mine[name] = rows.frame[columns[part]].iloc[at].to_numpy()
-            found.append(
-                mine.astype({name: "str" for name in mine if isinstance(mine[name].dtype, pd.CategoricalDtype)})
-            )
+            mine = rows.frame.iloc[at][columns].assign(at=at, **{_WEIGHT: 1, _PART: part})
+            for name, meant in self.rule.aliases:
+                mine[name] = rows.frame[meant[part]].iloc[at].to_numpy()
+            found.append(_worded(mine))
         new = pd.concat(found, ignore_index=True)
         new = new.sort_values(["at", _PART], kind="stable", ignore_index=True)
         again = new.duplicated(["at", *self.rule.subject])
@@ -440,8 +481,11 @@ class _RuleJudge:
         kept = self._merged(alive)
         if len(kept) > self._limits.rows:
             self._counters["rows_dropped"] += len(kept) - self._limits.rows
-            kept = kept.sort_values("window_start_ns", kind="stable").iloc[-self._limits.rows :]
-        self._carried = kept.reset_index(drop=True)
+            window = kept["window_start_ns"].to_numpy()
+            if bool((window[1:] < window[:-1]).any()):
+                kept = kept.sort_values("window_start_ns", kind="stable", ignore_index=True)
+            kept = choose(kept, slice(len(kept) - self._limits.rows, None))
+        self._carried = kept
 
     def _alive(self, rows: pd.DataFrame | None, until_ns: int) -> pd.DataFrame | None:
         """Return the rows that a later window can still see, or nothing."""
@@ -449,14 +493,14 @@ class _RuleJudge:
         if rows is None or not self.rule.measures:
             return None
         alive = rows["window_start_ns"].to_numpy() > self._horizon_ns - self._span_ns
-        return rows[alive] if alive.any() else None
+        return choose(rows, alive) if alive.any() else None
 
     def _merged(self, kept: pd.DataFrame) -> pd.DataFrame:
         """Merge rows that were told: later windows need only what they measure, per subject and window."""
         told = kept[_TOLD].to_numpy(dtype=np.bool_)
         if any(measure.kind not in _MERGED for measure in self.rule.measures):
             return kept
-        old = kept[told]
+        old = choose(kept, told)
         distinct = [measure.column for measure in self.rule.measures if measure.kind == "value_count"]
         distinct += [_PART] if self.rule.parts else []
         summed = [_WEIGHT, *(measure.column for measure in self.rule.measures if measure.kind == "value_sum")]
@@ -475,7 +519,7 @@ class _RuleJudge:
             edge = np.full(many, start)
             pick.at(edge, code, old[name].to_numpy())
             made[name] = edge
-        return pd.concat([made, kept[~told]], ignore_index=True)
+        return stack([made.reset_index(drop=True), choose(kept, ~told)])
 
 
 def grouped(frame: pd.DataFrame, columns: Iterable[str]) -> Whole:
@@ -485,17 +529,60 @@ def grouped(frame: pd.DataFrame, columns: Iterable[str]) -> Whole:
     ------
     nothing
     """
-    code = np.zeros(len(frame), np.int64)
+    code, many = np.zeros(len(frame), np.int64), 1
     for name in columns:
-        codes, values = pd.factorize(frame[name], use_na_sentinel=False)
-        code = pd.factorize(code * (len(values) + 1) + codes)[0].astype(np.int64)
+        codes, values = _coded(frame, name)
+        if values == 1:
+            continue
+        if many == 1:
+            code, many = codes, values
+        else:
+            code, distinct = pd.factorize(code * (values + 1) + codes)
+            code, many = code.astype(np.int64), len(distinct)
     return code
+
+
+def _coded(frame: pd.DataFrame, name: str) -> tuple[Whole, int]:
+    """Return the number of each row's value in a column, from 0 as they come, and how many there are."""
+    found = [
+        pd.factorize(frame[each], use_na_sentinel=False)
+        for each in _NUMBERS.get(name, (name,))
+        if name not in _NUMBERS or each in frame
+    ] or [pd.factorize(frame[name], use_na_sentinel=False)]
+    code, many = found[-1][0].astype(np.int64), len(found[-1][1])
+    for codes, values in found[:-1]:
+        if len(values) > 1:
+            code, distinct = pd.factorize(code * (len(values) + 1) + codes)
+            code, many = code.astype(np.int64), len(distinct)
+    return code, many
+
+
+def _worded(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame whose categories have become text."""
+    return frame.astype({name: "str" for name in frame if isinstance(frame[name].dtype, pd.CategoricalDtype)})
+
+
+def _alike(one: pd.DataFrame, other: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return two frames with the same columns, and in each of these what can stand in one."""
+    names = [str(name) for name in other if name in one]
+    one, other = one[names], other[names]
+    apart = {name: "str" for name in names if one[name].dtype != other[name].dtype and _is_text(one, other, name)}
+    return [one.astype(apart), other.astype(apart)] if apart else [one, other]
+
+
+def _is_text(one: pd.DataFrame, other: pd.DataFrame, name: str) -> bool:
+    return any(isinstance(each[name].dtype, pd.CategoricalDtype | pd.StringDtype) for each in (one, other))
+
+
+def _is_a_count(measure: Measure) -> bool:
+    """Return whether it is a number of values that must be reached, which no fewer rows can have."""
+    return measure.kind == "value_count" and measure.op in {"gte", "gt", "eq"}
 
 
 def _measure(measure: Measure, both: pd.DataFrame, at: Points) -> Number:
     kind, span_ns = measure.kind, measure.span_ns
     if kind in {"value_count", "temporal"}:
-        value = pd.factorize(both[measure.column or _PART], use_na_sentinel=False)[0].astype(np.int64)
+        value = _coded(both, measure.column or _PART)[0]
         return backend.count_distinct(at, value, span_ns)
     if kind == "temporal_ordered":
         part, moment = both[_PART].to_numpy(dtype=np.int64), both["first_ts_ns"].to_numpy()

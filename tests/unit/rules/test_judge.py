@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_address
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -41,8 +43,13 @@ def row(window: int, flow: int, **changes: Any) -> dict[str, Any]:
     return times | {"flow": flow, "orig_ip": "10.0.0.1", "resp_ip": "10.0.0.2", "payload_bytes": 1} | changes
 
 
-def judged(judge: Judge, *rows: dict[str, Any], until: int | None = None) -> pd.DataFrame:
+def judged(judge: Judge, *rows: dict[str, Any], until: int | None = None, numbers: bool = False) -> pd.DataFrame:
     frame = cases.activity(*rows).sort_values(["window_start_ns", "flow"], ignore_index=True)
+    if numbers:
+        for side in ("orig", "resp"):
+            values = [int(ip_address(each)) for each in frame[f"{side}_ip"]]
+            frame[f"{side}_hi"] = np.array([value >> 64 for value in values], dtype=np.uint64)
+            frame[f"{side}_lo"] = np.array([value & (1 << 64) - 1 for value in values], dtype=np.uint64)
     end = int(frame["window_start_ns"].max()) + STEP if until is None else NOON + until * STEP
     return judge.push(frame, end)
 
@@ -260,18 +267,21 @@ def oracle(measures: tuple[Measure, ...], rows: list[dict[str, Any]]) -> list[di
 
 
 @settings(max_examples=60, deadline=None)
-@given(ROWS, MEASURES, st.sets(st.integers(1, 12)))
+@given(ROWS, MEASURES, st.sets(st.integers(1, 12)), st.sampled_from(["text", "numbers"]))
 def test_findings_are_what_the_oracle_finds_however_windows_are_cut(
-    rows: list[dict[str, Any]], measures: tuple[Measure, ...], cuts: set[int]
+    rows: list[dict[str, Any]], measures: tuple[Measure, ...], cuts: set[int], compared: str
 ) -> None:
-    whole = judged(Judge(RuleSet((rule(*measures),))), *rows)
+    numbers = compared == "numbers"
+    whole = judged(Judge(RuleSet((rule(*measures),))), *rows, numbers=numbers)
     judge = Judge(RuleSet((rule(*measures),)))
     edges = [0, *sorted(cuts), 13]
     pushes = []
     for start, end in pairwise(edges):
         part = [each for each in rows if start <= (each["window_start_ns"] - NOON) // STEP < end]
         pushes.append(
-            judged(judge, *part, until=end) if part else judge.push(cases.activity().iloc[:0], NOON + end * STEP)
+            judged(judge, *part, until=end, numbers=numbers)
+            if part
+            else judge.push(cases.activity().iloc[:0], NOON + end * STEP)
         )
     cut = pd.concat([each for each in pushes if len(each)] or [empty()], ignore_index=True)
     expected = oracle(measures, rows)
