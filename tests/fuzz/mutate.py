@@ -21,13 +21,14 @@ from sensor.settings import load_policy
 from sensor.sources import files
 from tests.builders import do_handshake, do_have, do_piece, do_request, pcap, pcapng
 from tests.captures import COMPRESSIONS, ROOT, SAMPLES, compressed, records_of
-from tests.streams import RESP, Tape
+from tests.streams import NOON, RESP, SECOND, Tape
+from tests.unit.test_mdns import announcement, datagram
 
 Record = tuple[int, bytes, int]
 
 
 def corpus() -> list[list[Record]]:
-    """Return the records of the small samples, and of two conversations made here."""
+    """Return the records of the small samples, and of two conversations and announcements made here."""
     listed = [records_of(path.read_bytes()) for path in sorted(SAMPLES.glob("*.pcap")) if path.stat().st_size < 50_000]
     tape = Tape(isn=(2**32 - 200, 5)).open().orig(0, do_handshake()).resp(0, do_handshake(), acked=75)
     at = 75
@@ -38,6 +39,8 @@ def corpus() -> list[list[Record]]:
     listed.append([(ts_ns, frame, len(frame)) for ts_ns, frame in tape.reset(RESP).frames])
     six = Tape("2001:db8::1", "2001:db8::2").open().orig(0, do_handshake() + do_have(1)).close(84)
     listed.append([(ts_ns, frame, len(frame)) for ts_ns, frame in six.frames])
+    told = [datagram(f"10.1.0.{at}", announcement(f"host-{at}", [1, at], ip=f"10.1.0.{at}")) for at in range(1, 9)]
+    listed.append([(NOON + at * SECOND, frame, len(frame)) for at, frame in enumerate(told)])
     return [records[:400] for records in listed]
 
 
