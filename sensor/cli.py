@@ -675,12 +675,19 @@ def _rule_paths(rules: list[Path] | None) -> list[Path]:
 
 def _load(policy: Path | None, rules: list[Path] | None) -> tuple[Any, RuleSet]:
     """Read policy and rules; the mistakes of both come together."""
+    from sensor.policy import DEFAULT_POLICY
     from sensor.rules.kept import load
-    from sensor.settings import load_policy
+
+    def stated() -> Any:
+        if policy is None:
+            return DEFAULT_POLICY
+        from sensor.settings import load_policy  # YAML comes with it
+
+        return load_policy(policy)
 
     mistakes: list[Mistake] = []
     read: list[Any] = []
-    for reader in (lambda: load_policy(policy), lambda: load(_rule_paths(rules))):
+    for reader in (stated, lambda: load(_rule_paths(rules))):
         try:
             read.append(reader())
         except OperatorError as error:

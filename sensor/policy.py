@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final, Literal
 
 Peering = Literal["disabled", "scheduled", "allowed"]
@@ -86,3 +86,18 @@ class Policy:
 
 
 UNKNOWN_SITE: Final = "unknown"
+
+PRIVATE: Final[tuple[Network, ...]] = tuple(
+    ip_network(text)
+    for text in (
+        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",  # RFC 1918
+        "169.254.0.0/16",  # RFC 3927
+        "fc00::/7",  # RFC 4193
+        "fe80::/10",  # RFC 4291, section 2.5.6
+    )
+)  # fmt: skip
+
+DEFAULT_POLICY: Final = Policy(
+    sites=(Site(name="local", subnets=PRIVATE, peering="allowed", peers="any"),), local=PRIVATE
+)
+"""Without a policy, every private network is one site that may peer at any time."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 import yaml
@@ -29,7 +28,7 @@ from sensor.intervals import (
     read_years,
 )
 from sensor.inventory import read_inventory
-from sensor.policy import UNKNOWN_SITE, Exemption, Peering, Policy, Site, TimeInterval
+from sensor.policy import DEFAULT_POLICY, PRIVATE, UNKNOWN_SITE, Exemption, Peering, Policy, Site, TimeInterval
 from sensor.schedule import evaluate
 from sensor.values import (
     MISTAKES_SHOWN,
@@ -65,20 +64,6 @@ _NULL: Final = "tag:yaml.org,2002:null"
 _ALLOWS: Final = ("off_window", "disabled", "site_pair", "internet", "other")
 _PEERINGS: Final = ("disabled", "scheduled", "allowed")
 _PEERS: Final = ("same_subnet", "same_site", "any")
-
-PRIVATE: Final[tuple[Network, ...]] = tuple(
-    ip_network(text)
-    for text in (
-        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",  # RFC 1918
-        "169.254.0.0/16",  # RFC 3927
-        "fc00::/7",  # RFC 4193
-        "fe80::/10",  # RFC 4291, section 2.5.6
-    )
-)  # fmt: skip
-
-DEFAULT_POLICY: Final = Policy(
-    sites=(Site(name="local", subnets=PRIVATE, peering="allowed", peers="any"),), local=PRIVATE
-)
 
 
 def load_policy(path: Path | None) -> Policy:

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensor.errors import Mistake, OperatorError
-from sensor.policy import Endpoint, Exemption, Site, TimeInterval
+from sensor.policy import DEFAULT_POLICY, Endpoint, Exemption, Site, TimeInterval
 from sensor.schedule import explain
-from sensor.settings import DEFAULT_POLICY, load_policy, warnings
+from sensor.settings import load_policy, warnings
 from tests.captures import like_anybody
 
 OFFICE = """\
