@@ -67,7 +67,7 @@ class FlowTable:
         self._holes = np.zeros(options.holes, dtype=tracking.HOLE)
         self._recent = np.zeros(65536, dtype=tracking.RECENT)
         self._recent["ts_ns"] = -(2**62)
-        self._table = np.zeros(13, dtype=np.int64)
+        self._table = np.zeros(15, dtype=np.int64)
         for empty in (tracking.FREE_SLOT, tracking.OLDEST, tracking.YOUNGEST, tracking.FREE_HOLE):
             self._table[empty] = tracking.NONE
         self._table[tracking.NEXT_FLOW] = share << _SHARE_BITS
@@ -89,6 +89,16 @@ class FlowTable:
     def late(self) -> int:
         """How many packets were older than one of their flow before them."""
         return int(self._table[tracking.LATE])
+
+    @property
+    def on_port(self) -> int:
+        """How many packets were on the watched port."""
+        return int(self._table[tracking.ON_PORT])
+
+    @property
+    def odd(self) -> int:
+        """How many packets have a weird bit."""
+        return int(self._table[tracking.ODD])
 
     def push(self, packets: Rows) -> Rows:
         """Put packets, in time order, into their flows.

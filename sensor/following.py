@@ -67,8 +67,6 @@ class Following:
     def __init__(self, options: FlowOptions, share: int = 0) -> None:
         self.flows = FlowTable(options, share)
         self.messages = MessageReader(options.window_s)
-        self.packets = 0
-        self._port = options.port
         self.weird = np.zeros(len(WEIRDS), dtype=np.int64)
         self.last_ns = 0
         self._messages: list[Rows] = []
@@ -84,13 +82,20 @@ class Following:
         packets = ordered.packets
         if not len(packets):
             return
+        odd_before = self.flows.odd
         tracks = self.flows.push(packets)
         self._hear(self.messages.push(packets, ordered.data, tracks))
-        self.packets += int(np.count_nonzero((packets["src_port"] == self._port) | (packets["dst_port"] == self._port)))
         self.last_ns = max(self.last_ns, int(packets["ts_ns"][-1]))
+        if self.flows.odd == odd_before:
+            return
         odd = packets["weird"][packets["weird"] != 0]
         for at in range(len(WEIRDS)):
             self.weird[at] += int(np.count_nonzero(odd & (1 << at)))
+
+    @property
+    def packets(self) -> int:
+        """How many packets were on the watched port."""
+        return self.flows.on_port
 
     @property
     def is_due(self) -> bool:

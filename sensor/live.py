@@ -32,6 +32,7 @@ _STEP_NS: Final = 1_000_000_000
 _DATAGRAMS: Final = 500  # of mDNS, in a second: a flood of them must not hold the rings up
 _NAMES: Final = 1000
 _LAST_ROUNDS: Final = 1000  # what comes while we end need not be waited for
+_GATHER_S: Final = 0.04
 _ROUNDS: Final = 8  # looks at each ring in turn, so that one busy ring does not keep the others waiting
 
 
@@ -118,6 +119,7 @@ class Live:
         """Is given the frames on the watched port, and the bytes they lie in."""
         self._order = Order(horizon_ns)
         self._horizon_ns = horizon_ns
+        self._next_look_s = 0.0
         self._stack = ExitStack()
         self._poll = select.poll()
         self._fronts = [self.clock.now_ns()] * len(self.rings)
@@ -146,18 +148,30 @@ class Live:
     def look(self, wait_ms: int) -> tuple[list[Ordered], int]:
         """Wait for packets, and return those whose turn has come, and the time that all rings have passed.
 
+        What is returned may lie in a ring: it is good until the next call.
+
         Raises
         ------
         nothing
         """
+        for ring in self.rings:
+            ring.give_back(self._order.oldest_in(ring.data))
         for number, event in self._poll.poll(wait_ms):
             if event & ~select.POLLIN:
                 self._mend(number)
+        # Each look costs as much as some thousand packets do, so let some gather while there is room.
+        if (rest_s := self._next_look_s - time.monotonic()) > 0 and not self._is_crowded:
+            time.sleep(rest_s)
+        self._next_look_s = time.monotonic() + _GATHER_S
         for _ in range(_ROUNDS):
-            if not self._take():
+            if not self._take() or self._is_crowded:
                 break
         until_ns = min(self._fronts)
-        return self._order.release(until_ns), until_ns - self._horizon_ns
+        released = self._order.release(until_ns)
+        for ring in self.rings:
+            if ring.is_crowded:
+                self._order.move_out_of(ring.data)
+        return released, until_ns - self._horizon_ns
 
     def labels(self) -> dict[str, tuple[str, int, int]]:
         """Return the names of addresses if something was announced since the last call, else nothing.
@@ -198,6 +212,10 @@ class Live:
                 for ring in self.rings:
                     self._mend(ring.fileno())
         return found
+
+    @property
+    def _is_crowded(self) -> bool:
+        return any(ring.is_crowded for ring in self.rings)
 
     def _take(self) -> bool:
         """Take what each ring has ready; return whether any had something."""

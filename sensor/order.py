@@ -46,6 +46,14 @@ class Order:
             self._held.append(Ordered(packets, data))
             self._fresh += len(packets)
 
+    def oldest_in(self, data: Bytes) -> int | None:
+        """Return the lowest frame number of what is held back and lies in these bytes; None if nothing does."""
+        return min((int(held.packets["number"].min()) for held in self._held if held.data is data), default=None)
+
+    def move_out_of(self, data: Bytes) -> None:
+        """Copy the payloads of what is held back and lies in these bytes, so that nothing needs them any more."""
+        self._held = [_own(held) if held.data is data else held for held in self._held]
+
     @property
     def is_worth_it(self) -> bool:
         """Whether so much is new that to put all that is held in order costs little for each packet."""
@@ -98,6 +106,14 @@ class Order:
             packets = join([held.packets for held in self._held])
         order = np.lexsort((packets["number"], packets["input"], packets["ts_ns"]))
         return Ordered(pick(packets, order), data)
+
+
+def _own(held: Ordered) -> Ordered:
+    """Return packets with payloads of their own."""
+    packets = copy(held.packets)
+    data = np.empty(int(packets["payload_captured"].sum(dtype=np.int64)), dtype=np.uint8)
+    headers.gather_payloads(packets, held.data, 0, data)
+    return Ordered(packets, data)
 
 
 def _place(packet: np.void) -> tuple[int, int, int]:

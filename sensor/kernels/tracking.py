@@ -66,7 +66,7 @@ RECENT = np.dtype([("print", np.uint64), ("ts_ns", np.int64)], align=True)
 HAS_ORIGIN, FROM_START, SAW_FIN, SAW_RST, SAW_PACKET, ACKED_SYN = 1, 4, 16, 64, 256, 1024
 SAW_SYN, SAW_SYN_ACK, UP = 1 << 12, 1 << 13, 1 << 14
 
-# --- the table's own numbers, int64[13] -----------------------------------------------------------------------------
+# --- the table's own numbers, int64[15] -----------------------------------------------------------------------------
 (
     LIVE,
     NEXT_FLOW,
@@ -81,7 +81,9 @@ SAW_SYN, SAW_SYN_ACK, UP = 1 << 12, 1 << 13, 1 << 14
     LATE,
     SEED,
     NOW,
-) = range(13)
+    ON_PORT,
+    ODD,
+) = range(15)
 NONE = -1
 
 # --- options, int64[7] ----------------------------------------------------------------------------------------------
@@ -100,6 +102,8 @@ TIME_BACKWARDS = np.uint32(WEIRD_BIT["time_backwards"])
 # Beyond this many holes in one direction the lowest is given up: bounded work per packet.
 MAX_HOLES = 64
 MASK32 = np.int64(0xFFFFFFFF)
+# So many packets are looked at together before they are followed.
+AHEAD = 32
 
 _SLOTS = rows(SLOT)
 _INDEX = Array(np.dtype(np.uint64))
@@ -545,8 +549,8 @@ def end_flow(table, slots, due, index, holes, at, reason, counts, out_windows, o
 
 
 @inline()
-def is_copy(recent, packet, hash_ends, copy_ns):
-    """Return whether the same packet was seen within `copy_ns` (a double mirror), and remember this one.
+def print_of(packet, hash_ends):
+    """Hash what a packet and its copy from a second mirror port have in common.
 
     TTL, MAC addresses and the IP checksum may differ (a routed hop); everything TCP, and the IP id, must not.
     """
@@ -559,17 +563,57 @@ def is_copy(recent, packet, hash_ends, copy_ns):
         ^ np.uint64(packet.flags)
     )
     # The ends' hash is the same both ways, so say which way.
-    value = mix(value ^ (np.uint64(packet.payload_bytes) << np.uint64(16)) ^ np.uint64(packet.src_port) ^ packet.src_lo)
+    return mix(value ^ (np.uint64(packet.payload_bytes) << np.uint64(16)) ^ np.uint64(packet.src_port) ^ packet.src_lo)
+
+
+@inline()
+def is_copy(recent, value, ts_ns, copy_ns):
+    """Return whether a packet of this print was seen within `copy_ns` (a double mirror), and remember this one."""
     pair = np.int64(value & np.uint64(recent.shape[0] - 2))
     oldest = pair
     for at in range(pair, pair + 2):
-        if recent[at].print == value and abs(packet.ts_ns - recent[at].ts_ns) <= copy_ns:
+        if recent[at].print == value and abs(ts_ns - recent[at].ts_ns) <= copy_ns:
             return True
         if recent[at].ts_ns < recent[oldest].ts_ns:
             oldest = at
     recent[oldest].print = value
-    recent[oldest].ts_ns = packet.ts_ns
+    recent[oldest].ts_ns = ts_ns
     return False
+
+
+@inline()
+def look_ahead(packets, slots, index, recent, seed, start, end, out_tracks):
+    """Hash the packets from `start` to `end`, and touch what each will be compared with.
+
+    Where the tables are large, most of a packet's cost is the wait for memory that was not looked at lately. Many
+    waits at once take hardly longer than one. The hashes are left, in halves, in the tracks, which are written later.
+    """
+    mask = np.uint64(index.shape[0] - 1)
+    pairs = np.uint64(recent.shape[0] - 2)
+    for at in range(start, end):
+        packet = packets[at]
+        where = end_hash(packet.src_hi, packet.src_lo, packet.src_port, seed) + end_hash(
+            packet.dst_hi, packet.dst_lo, packet.dst_port, seed
+        )
+        value = print_of(packet, where)
+        track_row = out_tracks[at]
+        track_row.flow = np.int64(where >> np.uint64(32))
+        track_row.connection = np.int64(where & np.uint64(MASK32))
+        track_row.slot = np.int64(value >> np.uint64(32))
+        track_row.position = np.int64(value & np.uint64(MASK32))
+    for at in range(start, end):
+        track_row = out_tracks[at]
+        entry = index[np.uint64(track_row.connection) & mask]
+        print_there = recent[np.int64(np.uint64(track_row.position) & pairs)].print
+        # Something must come of what was read, or it would not be.
+        track_row.new_bytes = np.int32((entry ^ print_there) & np.uint64(1))
+        track_row.from_resp = np.uint8(entry != 0)
+    for at in range(start, end):
+        track_row = out_tracks[at]
+        if track_row.from_resp != 0:
+            entry = index[np.uint64(track_row.connection) & mask]
+            slot = slots[np.int64(entry & np.uint64(MASK32)) - 1]
+            track_row.new_bytes = np.int32((slot.orig_lo ^ np.uint64(slot.last_ns)) & np.uint64(1))
 
 
 @inline()
@@ -684,7 +728,7 @@ def track(packets, slots, due, index, holes, recent, table, options, out_tracks,
     slots : SLOT[S]; due : int64[S] ns
         At least as many as flows may live. `due` says from when on `sweep` must look at a slot.
     index : uint64[power of two > S]; holes : HOLE[H]; recent : RECENT[power of two]
-    table : int64[13]
+    table : int64[15]
     options : int64[7]
     out_tracks : Tracks[P]
     out_windows, out_endings : Windows[W], Endings[E]
@@ -701,6 +745,7 @@ def track(packets, slots, due, index, holes, recent, table, options, out_tracks,
     seed = np.uint64(table[SEED])
     mask = np.uint64(index.shape[0] - 1)
     at_packet = out_done[DONE_PACKETS]
+    looked_at = at_packet
     out_done[DONE_WINDOWS] = 0
     out_done[DONE_ENDINGS] = 0
     out_done[WHY] = FINISHED
@@ -709,10 +754,13 @@ def track(packets, slots, due, index, holes, recent, table, options, out_tracks,
         if out_done[DONE_WINDOWS] + 4 > out_windows.shape[0] or out_done[DONE_ENDINGS] + 3 > out_endings.shape[0]:
             out_done[WHY] = ROWS_FULL
             break
+        if at_packet == looked_at:
+            looked_at = min(at_packet + AHEAD, packets.shape[0])
+            look_ahead(packets, slots, index, recent, seed, at_packet, looked_at, out_tracks)
         packet = packets[at_packet]
-        where = end_hash(packet.src_hi, packet.src_lo, packet.src_port, seed) + end_hash(
-            packet.dst_hi, packet.dst_lo, packet.dst_port, seed
-        )
+        track_row = out_tracks[at_packet]
+        where = (np.uint64(track_row.flow) << np.uint64(32)) | np.uint64(track_row.connection)
+        value = (np.uint64(track_row.slot) << np.uint64(32)) | np.uint64(track_row.position)
         # --- find the flow
         at = np.int64(NONE)
         way = 0
@@ -808,8 +856,11 @@ def track(packets, slots, due, index, holes, recent, table, options, out_tracks,
         slot.start_ns = min(slot.start_ns, packet.ts_ns)
         slot.last_ns = max(slot.last_ns, packet.ts_ns)
         table[NOW] = max(table[NOW], packet.ts_ns)
-        slot.weird |= packet.weird
-        track_row = out_tracks[at_packet]
+        if packet.src_port == options[PORT] or packet.dst_port == options[PORT]:
+            table[ON_PORT] += 1
+        if packet.weird != 0:
+            table[ODD] += 1
+            slot.weird |= packet.weird
         track_row.flow = slot.flow
         track_row.connection = slot.connection
         track_row.slot = at
@@ -819,7 +870,7 @@ def track(packets, slots, due, index, holes, recent, table, options, out_tracks,
         track_row.duplicate = 0
         track_row.from_start = np.uint8(1) if slot.seen & np.uint32(FROM_START << way) else np.uint8(0)
         at_packet += 1
-        if is_copy(recent, packet, where, options[COPY_NS]):
+        if is_copy(recent, value, packet.ts_ns, options[COPY_NS]):
             slot.duplicates += 1
             track_row.duplicate = 1
             continue

@@ -1,8 +1,9 @@
 """A live interface to batches of frames: AF_PACKET with a TPACKET_V3 ring, whole blocks at a time.
 
 The kernel fills blocks with what its filter let through; one that is full, or has waited for `block_ms`, is ours. It is
-copied out at once and given back, so that nothing later can hold the kernel up. What the kernel had no room for it
-counts, and so do we. No privilege is needed after the ring is open, not even when the interface goes away and returns.
+read where it lies, and given back when nothing in it is needed any more; who needs it longer than the ring can spare it
+takes a copy. What the kernel had no room for it counts, and so do we. No privilege is needed after the ring is open,
+not even when the interface goes away and returns.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import mmap
 import os
 import socket
 import struct
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from fcntl import ioctl
@@ -29,6 +31,8 @@ from sensor.wire import DO_PORT
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from sensor.schema import Bytes
 
 # <linux/if_packet.h>
 _SOL_PACKET: Final = 263
@@ -116,6 +120,10 @@ class Ring:
         self._made: socket.socket | None = None
         self._mapped: mmap.mmap | None = None
         self._statuses: npt.NDArray[np.uint32] = np.zeros(0, dtype=np.uint32)
+        self.data: Bytes = np.zeros(0, dtype=np.uint8)
+        """All blocks, one after the other, as the kernel writes them."""
+        self._frames = Frames.empty()
+        self._taken: deque[tuple[int, int]] = deque()  # blocks that are still ours, and the number of their last frame
         self._blocks = 0
         self._next = 0
         self._index = 0
@@ -144,7 +152,7 @@ class Ring:
 
     def __exit__(self, *_: object) -> None:
         """Close socket and ring."""
-        self._statuses = np.zeros(0, dtype=np.uint32)
+        self._statuses, self.data = np.zeros(0, dtype=np.uint32), np.zeros(0, dtype=np.uint8)
         if self._mapped is not None:
             with suppress(BufferError):  # somebody still looks into it, and it goes with them
                 self._mapped.close()
@@ -176,14 +184,17 @@ class Ring:
     def batch(self) -> Batch | None:
         """Return the frames of the blocks that are ready, up to `batch_bytes`; None if there are none.
 
+        They are good until the next call, and their bytes, which are the whole ring, until they are given back.
+
         Raises
         ------
         nothing
         """
         # The kernel makes a packet's bytes visible before its block's status; reading the status first keeps that.
-        ready: list[tuple[int, int]] = []
+        ready: list[int] = []
+        spans: list[int] = []
         size = room = 0
-        for step in range(self._blocks):
+        for step in range(self._blocks - len(self._taken)):
             at = (self._next + step) % self._blocks
             if not int(self._statuses[at]) & _USER or size >= self._options.batch_bytes:
                 break
@@ -191,26 +202,34 @@ class Ring:
             (packets,) = struct.unpack_from("=I", self._map, start + _PACKETS_AT)
             (length,) = struct.unpack_from("=I", self._map, start + _LENGTH_AT)
             length = min(length, self._options.block_bytes)
-            ready.append((at, length))
+            ready.append(at)
+            spans += (start, start + length, 0)
             size += length
             room += packets
         if not ready:
             return None
-        data = np.empty(size, dtype=np.uint8)
-        frames = Frames.empty(room)
-        whole = np.frombuffer(self._map, dtype=np.uint8)
-        base = count = 0
-        for at, length in ready:
-            start = at * self._options.block_bytes
-            data[base : base + length] = whole[start : start + length]
-            self._statuses[at] = 0
-            count += blocks.walk_block(
-                data, base, base + length, self._source, int(self._is_loopback), self._cursor, frames[count:]
-            )
-            base += length
-        del whole
+        if room > len(self._frames):
+            self._frames = Frames.empty(room)
+        told = np.array(spans, dtype=np.int64)
+        count = blocks.walk_blocks(self.data, told, self._source, int(self._is_loopback), self._cursor, self._frames)
+        self._taken += zip(ready, told[2::3].tolist(), strict=True)
         self._next = (self._next + len(ready)) % self._blocks
-        return Batch(frames[:count], data)
+        return Batch(self._frames[:count], self.data)
+
+    def give_back(self, number: int | None) -> None:
+        """Give back the blocks whose frames all have lower numbers than `number`; None: all that were taken.
+
+        Raises
+        ------
+        nothing
+        """
+        while self._taken and (number is None or self._taken[0][1] < number):
+            self._statuses[self._taken.popleft()[0]] = 0
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many blocks are ours that the kernel may soon have none."""
+        return 2 * len(self._taken) > self._blocks
 
     def facts(self) -> RingFacts:
         """Return what was seen so far; the one reader of the kernel's counters, which it resets at each look.
@@ -284,7 +303,8 @@ class Ring:
         self._attach(())
         self._blocks = self._ask_for_blocks(made)
         self._mapped = mmap.mmap(made.fileno(), self._blocks * self._options.block_bytes, mmap.MAP_SHARED)
-        words = np.frombuffer(self._map, dtype=np.uint32).reshape(self._blocks, -1)
+        self.data = np.frombuffer(self._map, dtype=np.uint8)
+        words = self.data.view(np.uint32).reshape(self._blocks, -1)
         self._statuses = words[:, _STATUS_AT // 4]
         self._bind(index)
         if self._group is not None:

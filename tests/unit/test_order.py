@@ -104,3 +104,22 @@ def test_any_batches_of_any_inputs(times: list[int], cuts: list[int], disorder: 
         assert all(t < newest - 50 for t, _, _ in part)
         out += part
     assert out + left(order, None) == sorted(rows)
+
+
+def test_what_is_held_back_says_what_it_still_needs_and_moves_out() -> None:
+    order = Order(horizon_ns=50)
+    ring, other = packets((100, 0, 4), (160, 0, 5), (170, 0, 6)), packets((155, 1, 1))
+    order.push(*ring)
+    order.push(*other)
+    assert order.oldest_in(ring[1]) == 4
+    assert left(order, 200) == [(100, 0, 4)]
+    # Of two inputs: what is held is merged, and has bytes of its own.
+    assert order.oldest_in(ring[1]) is None
+    single, kept = Order(horizon_ns=50), packets((100, 0, 4), (160, 0, 5), (170, 0, 6))
+    single.push(*kept)
+    assert left(single, 200) == [(100, 0, 4)]
+    assert single.oldest_in(kept[1]) == 5
+    single.move_out_of(kept[1])
+    assert single.oldest_in(kept[1]) is None
+    kept[1][:] = 255
+    assert left(single, None) == [(160, 0, 5), (170, 0, 6)]

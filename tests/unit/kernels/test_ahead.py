@@ -228,7 +228,7 @@ def test_a_kernel_that_allocates_is_refused() -> None:
 
 # --- every kernel of the sensor ---
 # What is walked where no capture file is, or only with large captures and tables; their twins compare them with Python.
-BESIDES = {"blocks.walk_block", "records.find_start", "records.walk_pcap_wide"}
+BESIDES = {"blocks.walk_blocks", "records.find_start", "records.walk_pcap_wide"}
 PROGRAM = """
 import hashlib, importlib, json, pkgutil, secrets, sys
 import numpy as np

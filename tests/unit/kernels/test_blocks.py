@@ -12,7 +12,7 @@ import pytest
 from sensor.kernels import blocks
 from sensor.schema import Frames
 
-KERNELS = {"compiled": blocks.walk_block, "as python": blocks.walk_block.py_func}
+KERNELS = {"compiled": blocks.walk_blocks, "as python": blocks.walk_blocks.py_func}
 VALID, TPID_VALID = 0x10, 0x40
 
 
@@ -50,7 +50,9 @@ def walk(name: str, data: bytes, *, outgoing: int = 0, room: int = 8) -> tuple[n
     held = np.frombuffer(data, dtype=np.uint8).copy()
     frames, cursor = Frames.empty(room).view(np.recarray), np.zeros(4, dtype=np.int64)
     rows = frames if name == "as python" else np.asarray(frames).view(Frames.dtype())
-    count = KERNELS[name](held, 0, len(held), 5, outgoing, cursor, rows)
+    spans = np.array([0, len(held), 0], dtype=np.int64)
+    count = KERNELS[name](held, spans, 5, outgoing, cursor, rows)
+    assert spans.tolist() == [0, len(held), cursor[blocks.NUMBER]]
     return frames[:count], held, cursor
 
 
@@ -121,6 +123,20 @@ def test_a_block_that_cannot_be_gives_no_more_than_it_holds(name: str, data: byt
 def test_writes_no_more_than_there_is_room_for(name: str) -> None:
     frames, _, _ = walk(name, block(*[packet(b"x" * 60)] * 5), room=3)
     assert len(frames) == 3
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_blocks_follow_each_other_and_say_where_they_end(name: str) -> None:
+    one, two = (block(*[packet(bytes([at]) * 60)] * at) for at in (2, 3))
+    held = np.frombuffer(two + one, dtype=np.uint8).copy()
+    frames, cursor = Frames.empty(8).view(np.recarray), np.zeros(4, dtype=np.int64)
+    rows = frames if name == "as python" else np.asarray(frames).view(Frames.dtype())
+    spans = np.array([len(two), len(held), 0, -5, 3, 0, 0, len(two), 0], dtype=np.int64)
+    assert KERNELS[name](held, spans, 0, 0, cursor, rows) == 5
+    assert [bytes_of(frame, held)[0] for frame in frames[:5]] == [2, 2, 3, 3, 3]
+    assert spans[2::3].tolist() == [2, 2, 5]
+    assert frames["number"][:5].tolist() == [1, 2, 3, 4, 5]
+    assert not frames["offset"].any()
 
 
 def test_random_bytes_stay_inside() -> None:

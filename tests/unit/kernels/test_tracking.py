@@ -576,7 +576,7 @@ def tracked(run: Callable[[list[Any]], Any]) -> list[Any]:
 
     packets = decode(batch_of(scenes()))
     options = np.array([10 * SECOND, 60 * SECOND, 5 * SECOND, 100 * SECOND, 4, 7680, 50_000_000], dtype=np.int64)
-    table = np.zeros(13, dtype=np.int64)
+    table = np.zeros(15, dtype=np.int64)
     table[[tracking.FREE_SLOT, tracking.OLDEST, tracking.YOUNGEST, tracking.FREE_HOLE]] = tracking.NONE
     table[tracking.SEED] = 12345
     recent = np.zeros(64, dtype=tracking.RECENT)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import select
+import socket
 import subprocess
 import sys
+import time
+from contextlib import suppress
 
 import pytest
 
@@ -74,3 +78,34 @@ def test_a_ring_of_no_chosen_size_is_within_bounds(monkeypatch: pytest.MonkeyPat
     assert 64 << 20 <= ring._fitting_bytes("lo") <= 256 << 20
     monkeypatch.setattr(os, "sysconf", lambda name: 4096 if name == "SC_PAGE_SIZE" else 65536)  # 256 MiB of memory
     assert ring._fitting_bytes("lo") == 16 << 20
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_blocks_stay_ours_until_they_are_given_back() -> None:
+    with Ring("lo", 0, RingOptions(blocks=4, block_ms=5, mdns=False, port=1)) as opened:
+        taken = []
+        for _ in range(8):
+            with socket.socket() as made, suppress(OSError):
+                made.connect(("127.0.0.1", 1))  # an attempt and its refusal
+            select.select([opened], [], [], 1.0)
+            time.sleep(0.03)
+            batch = opened.batch()
+            taken.append(0 if batch is None else len(batch.frames))
+        assert taken[:2] == [2, 2]
+        assert taken[4:] == [0] * 4  # all four blocks are ours, and the kernel has none
+        assert opened.is_crowded
+        before = opened.facts()
+        assert before.drops > 0
+        assert before.utilization == 1.0
+        opened.give_back(3)
+        assert opened.facts().utilization == 0.75
+        opened.give_back(None)
+        assert opened.facts().utilization == 0.0
+        assert not opened.is_crowded
+        with socket.socket() as made, suppress(OSError):
+            made.connect(("127.0.0.1", 1))
+        time.sleep(0.1)
+        batch = opened.batch()
+        assert batch is not None
+        assert len(batch.frames) == 2
+        assert opened.facts().drops == before.drops
