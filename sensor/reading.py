@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _MANY: Final = 8  # inputs that may be open at once with a stream's usual step
 _FEW_BYTES: Final = 512 * 1024
+_LOOK_BYTES: Final = 64 * 1024  # a look costs what is read at once, and every input is looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +213,6 @@ def look(name: str) -> Look:
     """
     if name == "-" or Path(name).is_fifo():
         return Look(0, "", 0)
-    with Reader(name, 0) as reader:
+    with Reader(name, 0, stream_bytes=_LOOK_BYTES) as reader:
         first_ns, begins = reader.beginning()
         return Look(first_ns, hashlib.sha256(begins).hexdigest(), reader.facts.size_bytes)
