@@ -13,6 +13,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, cast
 
@@ -86,6 +87,7 @@ class Inputs:
         self._asked: set[int] = set()
         self._ended = 0
         self._overlaps = Overlaps()
+        self._wanted = 1 if options.any_port else options.jobs or len(os.sched_getaffinity(0))
         self._jobs = Jobs(1)
         self._announced: list[tuple[int, int, Announced]] = []
         self._queue: queue.Queue[Portion | BaseException | None] = queue.Queue(_WAITING)
@@ -205,27 +207,25 @@ class Inputs:
     def _numbered(self) -> dict[int, int]:
         """Return the time of each input's first packet; numbers follow it, whatever inputs are called."""
         names = list(self._names)
-        if self.options.keep is not None and len(names) > 1:
-            self.keeping = Keeping(self.options.keep, self.options)
         if len(names) == 1:
             self._order, self._sizes = names, [numbering.size_of(names[0])]
             return {0: 0}
+        if self.options.keep is not None:
+            self.keeping = Keeping(self.options.keep, self.options)
         found = numbering.number(names, self._looks, self._digests)
         self._order = list(found.order)
         self._sizes = [each.size_bytes for each in found.order.values()]
         count = len(self._order)
         self._found = dict(enumerate(found.copies, count))
         self._mistakes = dict(enumerate(found.mistakes, count + len(found.copies)))
-        jobs = 1 if self.options.any_port else self.options.jobs or len(os.sched_getaffinity(0))
-        self._jobs = Jobs(min(jobs, count))
+        self._jobs = Jobs(min(self._wanted, count))
         return {at: each.first_ns for at, each in enumerate(found.order.values())}
 
     def _looks(self, names: list[str]) -> list[Look | Mistake]:
-        """Return what orders the inputs, or why one is none."""
-        return [numbering.look_or_mistake(name) for name in names]
+        with ThreadPoolExecutor(self._wanted) as pool:  # what orders the inputs, or why one is none
+            return list(pool.map(numbering.look_or_mistake, names))
 
     def _digests(self, names: list[str]) -> list[str]:
-        """Return the hash of each input; empty where it cannot be had."""
         return [numbering.digest(name) for name in names]
 
     def _open(self, at: int) -> _Opened:

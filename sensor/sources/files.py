@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 BATCH_FRAMES: Final = 262144
 STREAM_BYTES: Final = 8 * 1024 * 1024
+_RAW_BYTES: Final = 128 * 1024  # of a file before it is decompressed: what stays in a processor's cache
 _BEGINNING_BYTES: Final = 256 * 1024  # what orders inputs; some hold no packet in so little, and are read on
 
 _PCAP_VERSION: Final = 2
@@ -105,7 +106,7 @@ class Reader:
             self._file = (
                 cast("io.BufferedReader", sys.stdin.buffer)
                 if self.name == "stdin"
-                else io.BufferedReader(io.FileIO(self.path), self._stream_bytes)
+                else io.BufferedReader(io.FileIO(self.path), min(self._stream_bytes, _RAW_BYTES))
             )
             self._contents = contents(self._file, None if self.name == "stdin" else self.path)
             mistake = _refusal(self.name, self._contents)
