@@ -263,6 +263,7 @@ def watch(
     ] = "",
     alertmanager: Annotated[str, typer.Option(metavar="URL", help="Push incidents to that Alertmanager.")] = "",
     spool: Annotated[str, typer.Option(metavar="FOLDER", help="Spool activity and flows there as Parquet files.")] = "",
+    spool_every: Annotated[int, typer.Option(min=1, metavar="SECONDS", help="How long rows gather for a file.")] = 300,
     evidence: Annotated[
         str, typer.Option(metavar="FOLDER", help="Keep the newest frames there, and cut each incident's out of them.")
     ] = "",
@@ -316,7 +317,7 @@ def watch(
         offenders=offenders,
         user=user,
         ring=RingOptions(blocks=ring_mib or 0, rings=rings, any_port=any_port, mdns=mdns),
-        outlets=OutletOptions(state, eve, spool, syslog, webhook, webhook_secret, alertmanager, tape),
+        outlets=OutletOptions(state, eve, spool, spool_every, syslog, webhook, webhook_secret, alertmanager, tape),
     )
     raise typer.Exit(watching.watch(lambda: _load(policy, rules), options))
 

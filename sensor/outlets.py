@@ -18,6 +18,7 @@ from sensor.delivery import Delivery, DeliveryOptions, Sink
 from sensor.errors import Mistake, OperatorError
 from sensor.sinks import alertmanager, eve, evefile, spool, syslog, webhook
 from sensor.sinks.metrics import Delivery as Delivered
+from sensor.sinks.spool import EVERY_S
 from sensor.store import Parcel, Store
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class OutletOptions:
     state: str = ""
     eve: str = ""
     spool: str = ""
+    spool_every_s: float = EVERY_S
     syslog: str = ""
     webhook: str = ""
     webhook_secret: str = ""
@@ -220,7 +222,7 @@ class Outlets:
             self._file = evefile.EveFile(Path(options.eve))
             made.append(self._file)
         if options.spool:
-            self._spool = spool.Spool(Path(options.spool))
+            self._spool = spool.Spool(Path(options.spool), options.spool_every_s)
             made.append(self._spool)
         if options.tape is not None:
             made.append(Cutter(options.tape))

@@ -53,6 +53,7 @@ class Spool:
         self._folder = folder
         self._every_s = every_s
         self._frames: deque[tuple[str, pd.DataFrame]] = deque()
+        self._files: deque[tuple[str, str, int, pd.DataFrame]] = deque()  # of the first frame, what is not written yet
         self._rows = 0
         self._lock = threading.Lock()
         self._since = time.monotonic()
@@ -109,9 +110,13 @@ class Spool:
     def _write(self) -> None:
         while self._frames:
             table, frame = self._frames[0]
-            days = frame[_TIMES[table]] // (86400 * _NS)
-            for (site, day), rows in frame.groupby(["site", days], observed=True, sort=True):
-                self._put(table, str(site), int(cast("int", day)), rows.drop(columns="site"))
+            if not self._files:
+                days = frame[_TIMES[table]] // (86400 * _NS)
+                for (site, day), rows in frame.groupby(["site", days], observed=True, sort=True):
+                    self._files.append((table, str(site), int(cast("int", day)), rows.drop(columns="site")))
+            while self._files:  # one that was written is not written again when the next one fails
+                self._put(*self._files[0])
+                self._files.popleft()
             with self._lock:
                 self._frames.popleft()
                 self._rows -= len(frame)

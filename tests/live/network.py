@@ -17,7 +17,7 @@ from urllib.request import urlopen
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).parents[2]
 PCAPS = ROOT / "pcaps"
@@ -110,12 +110,14 @@ class Network:
 class Sensor:
     """`swarmtap watch -i` in a network; `out` and `err` are what it printed."""
 
-    def __init__(self, network: Network, folder: Path, *options: str, port: int = 9768) -> None:
+    def __init__(
+        self, network: Network, folder: Path, *options: str, port: int = 9768, program: Sequence[str] = SWARMTAP
+    ) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self._network = network
         self._files = (folder / "out", folder / "err")
         listen = ["-i", network.far, "--listen", f"127.0.0.1:{port}", "--user", "nobody"]
-        self._command = network.command(*SWARMTAP, "watch", *listen, *options)
+        self._command = network.command(*program, "watch", *listen, *options)
         self._running: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:

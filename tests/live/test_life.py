@@ -10,6 +10,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -18,11 +19,13 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 
 from tests.builders import SYN, ethernet, ipv4, pcap, tcp
 from tests.live.network import LIVE, PCAPS, ROOT, SWARMTAP, Network, Sensor, await_true, prompt_rules
 from tests.live.receivers import Hook, alertmanager
+from tests.live.set_clock import set_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +35,7 @@ pytestmark = LIVE
 KILLS = int(os.environ.get("SWARMTAP_KILLS", "1"))
 RELOADS_MANY = int(os.environ.get("SWARMTAP_RELOADS", "5"))
 FLAPS = int(os.environ.get("SWARMTAP_FLAPS", "5"))
+HOUR_NS = 3600 * 1_000_000_000
 PORTS = cycle(range(50_000, 60_000))  # each attempt a flow of its own
 PACKETS = 'swarmtap_capture_packets_total{interface="vb"}'
 RELOADS = 'swarmtap_config_reloads_total{result="%s"}'
@@ -123,6 +127,55 @@ def test_killed_at_any_moment_no_incident_is_lost_or_gets_a_second_id(network: N
         page = json.loads(network.run("curl", "-s", "http://127.0.0.1:9193/api/v2/alerts"))
         assert {alert["labels"]["incident"] for alert in page} == known
         print(f"{KILLS} kills, {len(known)} incidents, {len(hook.alerts)} posts, {len(eve_ids(folder))} EVE lines")  # noqa: T201
+
+
+def test_an_incident_is_told_within_fifteen_seconds(network: Network, folder: Path) -> None:
+    (folder / "eve.json").touch()
+    (folder / "eve.json").chmod(0o666)
+    with Sensor(network, folder, *options(folder), "--eve", str(folder / "eve.json")) as sensor:
+        while time.time() % 10 > 1:  # a window has just begun: what comes now waits longest
+            time.sleep(0.05)
+        network.send(attempts(folder, 5))
+        sent = time.monotonic()
+        await_true(lambda: eve_ids(folder), 20)
+        took = time.monotonic() - sent
+        assert sensor.stop() == 0
+    print(f"told {took:.1f} s after the packet")  # noqa: T201
+    assert took < 15
+
+
+def test_a_clock_that_is_set_an_hour_back_and_forward(network: Network, folder: Path) -> None:
+    clock = folder / "clock"
+    clock.write_bytes(bytes(8))
+    program = [sys.executable, "-m", "tests.live.set_clock", str(clock)]
+    told = ["--state", str(folder / "state"), "--spool", str(folder / "spool")]
+    said = [
+        "the clock was set back by 3,600 s; times of events run on, 3,600 s ahead of it",
+        "the clock was set forward by 3,600 s; times of events follow it",
+        "the clock was set forward by 3,600 s; times of events follow it",
+    ]
+    began_ns = time.time_ns()
+    with Sensor(network, folder, *options(folder), *told, program=program) as sensor:
+        network.send(attempts(folder, 1))
+        sensor.await_metric(PACKETS, 1)
+        for number, ahead_s in enumerate((-3600, 0, 3600), 1):
+            set_clock(clock, ahead_s)
+            sensor.await_metric("swarmtap_capture_clock_steps_total", number)
+            network.send(attempts(folder, 1 + number))
+            sensor.await_metric(PACKETS, 1 + number)
+        found = sensor.metrics()
+        assert found['swarmtap_capture_kernel_drops_total{interface="vb"}'] == 0
+        assert sensor.stop() == 0
+    ended_ns = time.time_ns()
+    assert re.findall(r"the clock was set .*", sensor.err) == said
+    incidents = {each["subject"]["orig_ip"]: each for each in store(folder)}
+    assert sorted(incidents) == [f"10.9.0.{host}" for host in range(1, 5)]
+    seen_ns = [incidents[host]["first_seen_ns"] for host in sorted(incidents)]
+    assert seen_ns == sorted(seen_ns)
+    assert began_ns < seen_ns[0] < seen_ns[2] < ended_ns  # as if it had not been set back
+    assert began_ns < seen_ns[3] - HOUR_NS < ended_ns
+    flows = [pd.read_parquet(path, partitioning=None) for path in (folder / "spool" / "flows").rglob("*.parquet")]
+    assert len(pd.concat(flows)) == 4
 
 
 def test_nothing_is_left_that_it_does_not_need(network: Network, folder: Path) -> None:

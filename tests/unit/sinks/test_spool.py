@@ -47,6 +47,29 @@ def test_what_cannot_be_written_waits(tmp_path: Path) -> None:
     assert len(made._frames) == 1
 
 
+def test_what_was_written_before_a_failure_is_not_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, put = Spool(tmp_path, every_s=0.0), Spool._put
+    failures = iter((False, True, True, False, False))
+
+    def failing(self: Spool, table: str, site: str, day: int, rows: pd.DataFrame) -> None:
+        if next(failures):
+            raise OSError(28, "No space left on device")
+        put(self, table, site, day, rows)
+
+    monkeypatch.setattr(Spool, "_put", failing)
+    made.add(cases.activity({"site": "hq"}, {"site": "ber"}, {"site": "unknown"}), cases.flows())
+    for _ in range(2):
+        with pytest.raises(OSError, match="No space"):
+            made.work(list)
+    made.work(list)
+    written = sorted(path.parent.parent.name for path in tmp_path.rglob("*.parquet"))
+    assert written == ["site=ber", "site=hq", "site=unknown"]
+
+    assert not made._rows
+
+
 def test_what_waits_is_bounded_and_the_rest_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool, "MOST_ROWS", 3)
     made = Spool(tmp_path)
