@@ -633,8 +633,22 @@ def main() -> None:
     os._exit(code)
 
 
+def _command(asked: str) -> Any:
+    """Build the command line; of its commands only the one that was asked for, if there is such a one.
+
+    To build them all takes longer than to read a small capture.
+    """
+    known = app.registered_commands
+    chosen = [each for each in known if each.callback is not None and each.callback.__name__ == asked]
+    app.registered_commands = chosen or known
+    try:
+        return typer.main.get_command(app)
+    finally:
+        app.registered_commands = known
+
+
 def _run() -> int:
-    command = typer.main.get_command(app)
+    command = _command(sys.argv[1] if len(sys.argv) > 1 else "")
     try:
         # Not `app()`: typer draws a box around a mistake, and calls it a failure when our reader goes away.
         with command.make_context("swarmtap", sys.argv[1:]) as context:
