@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import heapq
 import os
-import queue
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from sensor.reading import Look, Reading
     from sensor.schema import Input
 
-# Portions that may wait between the reading thread and the rest: enough to bridge an import, at most some 100 MB.
-_WAITING: Final = 4
+# What may wait between the reading thread and the rest. By bytes, not by portions: of other traffic hardly a packet is
+# left, and reading should not stand still while the rest of the program is being imported.
+_WAITING_BYTES: Final = 96 * 1024 * 1024
 _SWITCH_S: Final = 0.0002
 # How long the reading thread is waited for when it is told to end: who waits for a pipe cannot be called back.
 _PATIENCE_S: Final = 1.0
@@ -90,9 +91,8 @@ class Inputs:
         self._wanted = 1 if options.any_port else options.jobs or len(os.sched_getaffinity(0))
         self._jobs = Jobs(1)
         self._announced: list[tuple[int, int, Announced]] = []
-        self._queue: queue.Queue[Portion | BaseException | None] = queue.Queue(_WAITING)
+        self._waiting = _Waiting()
         self._thread: threading.Thread | None = None
-        self._given_up = threading.Event()
 
     def start(self) -> Inputs:
         """Begin to read, in a thread; `portions` then takes from it."""
@@ -105,11 +105,8 @@ class Inputs:
 
     def stop(self) -> None:
         """End the reading thread, whatever it is doing; what it has not handed over is dropped."""
-        self._given_up.set()
+        self._waiting.give_up()
         if self._thread is not None:
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    self._queue.get_nowait()
             self._thread.join(_PATIENCE_S)
 
     def portions(self) -> Iterator[Portion]:
@@ -124,7 +121,7 @@ class Inputs:
             yield from self._portions()
             return
         try:
-            while (portion := self._queue.get()) is not None:
+            while (portion := self._waiting.get()) is not None:
                 if isinstance(portion, BaseException):
                     raise portion
                 yield portion
@@ -142,18 +139,11 @@ class Inputs:
         last: BaseException | None = None
         try:
             for portion in self._portions():
-                while not self._given_up.is_set():
-                    with contextlib.suppress(queue.Full):
-                        self._queue.put(portion, timeout=0.1)
-                        break
-                if self._given_up.is_set():
+                if not self._waiting.put(portion, _held_bytes(portion.ordered)):
                     return
         except BaseException as error:  # noqa: BLE001 - it is raised where the portions are taken
             last = error
-        while not self._given_up.is_set():
-            with contextlib.suppress(queue.Full):
-                self._queue.put(last, timeout=0.1)
-                return
+        self._waiting.put(last, 0)
 
     def _portions(self) -> Iterator[Portion]:
         order = Order(self.options.reorder_ms * 1_000_000)
@@ -274,6 +264,55 @@ class Inputs:
             done = sum(self._sizes[at] for at in self._found if at < len(self._sizes))
             done += sum(each.reading.done_bytes for each in opened.values())
             self._progress(done, max(done, sum(self._sizes)))
+
+
+class _Waiting:
+    """Portions on their way from the reading thread: so many bytes of them may wait, but one in any case."""
+
+    def __init__(self) -> None:
+        self._items: deque[tuple[Portion | BaseException | None, int]] = deque()
+        self._bytes = 0
+        self._given_up = False
+        self.is_full = False
+        """Whether the one who was last to put had to wait."""
+        self._change = threading.Condition()
+
+    def put(self, item: Portion | BaseException | None, size: int) -> bool:
+        """Add one once there is room for it; says whether anybody still wants it."""
+        with self._change:
+            self.is_full = bool(self._items) and self._bytes + size > _WAITING_BYTES
+            self._change.wait_for(lambda: self._given_up or not self._items or self._bytes + size <= _WAITING_BYTES)
+            if not self._given_up:
+                self._items.append((item, size))
+                self._bytes += size
+                self._change.notify_all()
+            return not self._given_up
+
+    def get(self) -> Portion | BaseException | None:
+        """Take the next one, and wait for it; None is the end."""
+        with self._change:
+            self._change.wait_for(lambda: self._given_up or self._items)
+            if self._given_up:
+                return None
+            item, size = self._items.popleft()
+            self._bytes -= size
+            self._change.notify_all()
+            return item
+
+    def give_up(self) -> None:
+        """Drop what waits, and let nobody wait any longer."""
+        with self._change:
+            self._given_up = True
+            self._items.clear()
+            self._change.notify_all()
+
+
+def _held_bytes(ordered: Ordered) -> int:
+    """Return what packets that wait hold, but for a map's pages: those can be had again."""
+    owner = ordered.data
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    return ordered.packets.nbytes + (owner.nbytes if owner.base is None else 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import threading
 from pathlib import Path
@@ -13,6 +14,7 @@ from sensor import inputs
 from sensor.errors import OperatorError
 from sensor.inputs import Inputs
 from sensor.reading import Options
+from sensor.schema import Packets
 from sensor.sources import files
 from tests.builders import ACK, ethernet, ipv4, pcap, tcp
 from tests.streams import MS, NOON, SECOND
@@ -165,7 +167,7 @@ def test_progress_is_of_bytes(tmp_path: Path) -> None:
 def full(read: Inputs) -> None:
     """Wait until the reading thread has to wait for its reader."""
     for _ in range(500):
-        if read._queue.full():
+        if read._waiting.is_full:
             return
         threading.Event().wait(0.01)
     pytest.fail("the queue never filled")
@@ -175,7 +177,7 @@ def full(read: Inputs) -> None:
 def long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Inputs]:
     """Return inputs of many more portions than may wait."""
     monkeypatch.setattr(files, "BATCH_FRAMES", 1)
-    monkeypatch.setattr(inputs, "_WAITING", 2)
+    monkeypatch.setattr(inputs, "_WAITING_BYTES", 2 * Packets.dtype().itemsize)
     name = given(tmp_path / "long.pcap", *((at * SECOND, at) for at in range(50)))
     return lambda: Inputs([name], Options()).start()
 
@@ -206,6 +208,17 @@ def test_a_slow_reader_gets_all(long: Callable[[], Inputs]) -> None:
     found = [int(seq) for portion in read.portions() for seq in portion.ordered.packets["seq"]]
     assert found == list(range(50))
     assert not left_over()
+
+
+def test_what_waits_is_counted_by_what_it_holds(tmp_path: Path) -> None:
+    name = given(tmp_path / "a.pcap", (0, 1), (1, 2))
+    rows = 2 * Packets.dtype().itemsize
+    (mapped,) = Inputs([name], Options()).portions()
+    assert inputs._held_bytes(mapped.ordered) == rows  # a map's pages cost nothing
+    packed = tmp_path / "a.pcap.gz"
+    packed.write_bytes(gzip.compress(Path(name).read_bytes()))
+    (streamed,) = Inputs([str(packed)], Options()).portions()
+    assert inputs._held_bytes(streamed.ordered) >= rows + files.STREAM_BYTES
 
 
 def test_our_own_error_is_raised_where_portions_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
