@@ -11,7 +11,6 @@ import heapq
 import os
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from sensor.order import Order, Ordered
 from sensor.overlaps import Overlaps
 from sensor.reading import FileReading, Options, Part
 from sensor.schema import NOTHING, WEIRDS
+from sensor.waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -56,6 +56,14 @@ class Portion:
 
     ordered: Ordered
     watermark_ns: int
+
+    @property
+    def held_bytes(self) -> int:
+        """What it holds while it waits, but for a map's pages: those can be had again."""
+        owner = self.ordered.data
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        return self.ordered.packets.nbytes + (owner.nbytes if owner.base is None else 0)
 
 
 class Inputs:
@@ -91,7 +99,7 @@ class Inputs:
         self._wanted = 1 if options.any_port else options.jobs or len(os.sched_getaffinity(0))
         self._jobs = Jobs(1)
         self._announced: list[tuple[int, int, Announced]] = []
-        self._waiting = _Waiting()
+        self._waiting: Waiting[Portion | BaseException] = Waiting(_WAITING_BYTES)
         self._thread: threading.Thread | None = None
 
     def start(self) -> Inputs:
@@ -139,7 +147,7 @@ class Inputs:
         last: BaseException | None = None
         try:
             for portion in self._portions():
-                if not self._waiting.put(portion, _held_bytes(portion.ordered)):
+                if not self._waiting.put(portion, portion.held_bytes):
                     return
         except BaseException as error:  # noqa: BLE001 - it is raised where the portions are taken
             last = error
@@ -264,55 +272,6 @@ class Inputs:
             done = sum(self._sizes[at] for at in self._found if at < len(self._sizes))
             done += sum(each.reading.done_bytes for each in opened.values())
             self._progress(done, max(done, sum(self._sizes)))
-
-
-class _Waiting:
-    """Portions on their way from the reading thread: so many bytes of them may wait, but one in any case."""
-
-    def __init__(self) -> None:
-        self._items: deque[tuple[Portion | BaseException | None, int]] = deque()
-        self._bytes = 0
-        self._given_up = False
-        self.is_full = False
-        """Whether the one who was last to put had to wait."""
-        self._change = threading.Condition()
-
-    def put(self, item: Portion | BaseException | None, size: int) -> bool:
-        """Add one once there is room for it; says whether anybody still wants it."""
-        with self._change:
-            self.is_full = bool(self._items) and self._bytes + size > _WAITING_BYTES
-            self._change.wait_for(lambda: self._given_up or not self._items or self._bytes + size <= _WAITING_BYTES)
-            if not self._given_up:
-                self._items.append((item, size))
-                self._bytes += size
-                self._change.notify_all()
-            return not self._given_up
-
-    def get(self) -> Portion | BaseException | None:
-        """Take the next one, and wait for it; None is the end."""
-        with self._change:
-            self._change.wait_for(lambda: self._given_up or self._items)
-            if self._given_up:
-                return None
-            item, size = self._items.popleft()
-            self._bytes -= size
-            self._change.notify_all()
-            return item
-
-    def give_up(self) -> None:
-        """Drop what waits, and let nobody wait any longer."""
-        with self._change:
-            self._given_up = True
-            self._items.clear()
-            self._change.notify_all()
-
-
-def _held_bytes(ordered: Ordered) -> int:
-    """Return what packets that wait hold, but for a map's pages: those can be had again."""
-    owner = ordered.data
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
-    return ordered.packets.nbytes + (owner.nbytes if owner.base is None else 0)
 
 
 @dataclass(frozen=True, slots=True)

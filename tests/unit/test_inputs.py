@@ -214,11 +214,11 @@ def test_what_waits_is_counted_by_what_it_holds(tmp_path: Path) -> None:
     name = given(tmp_path / "a.pcap", (0, 1), (1, 2))
     rows = 2 * Packets.dtype().itemsize
     (mapped,) = Inputs([name], Options()).portions()
-    assert inputs._held_bytes(mapped.ordered) == rows  # a map's pages cost nothing
+    assert mapped.held_bytes == rows  # a map's pages cost nothing
     packed = tmp_path / "a.pcap.gz"
     packed.write_bytes(gzip.compress(Path(name).read_bytes()))
     (streamed,) = Inputs([str(packed)], Options()).portions()
-    assert inputs._held_bytes(streamed.ordered) >= rows + files.STREAM_BYTES
+    assert streamed.held_bytes >= rows + files.STREAM_BYTES
 
 
 def test_our_own_error_is_raised_where_portions_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
