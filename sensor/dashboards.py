@@ -272,7 +272,7 @@ def health() -> Json:
             row("Process"),
             series("Processor", "Share of one core.", "percentunit",
                    Query(f"rate({selector('process_cpu_seconds_total', within='$__rate_interval')})", "{{instance}}")),
-            series("Memory", "Resident memory.", "bytes",
+            series("Memory", "Resident memory.", "decbytes",
                    Query(selector("process_resident_memory_bytes"), "{{instance}}")),
             series("Files", "Open descriptors, as a share of how many there may be.", "percentunit",
                    Query(f"{selector('process_open_fds')} / {selector('process_max_fds')}", "{{instance}}"), reach=0.1),

@@ -1,6 +1,7 @@
 """Draws dashboards with Grafana's own components: `python -m tests.grafana.pictures FOLDER`, once per release.
 
-The stage of tests/live gives the data: a sensor that replays the sample week, and a Prometheus that scraped it. Needs
+The stage of tests/live gives the data: a sensor that replays the sample week, and a Prometheus that scraped it and has
+the week's case at capture time. The sensor's own page is pictured, too. Needs
 `npm`, `prometheus`, `prometheus-alertmanager` and a Chromium; packages and pictures go to FOLDER, the pictures of docs/
 are made smaller from there. Two kinds of panel are in no package: a state timeline is drawn as steps, a heat map not.
 """
@@ -19,10 +20,13 @@ from playwright.sync_api import sync_playwright
 
 from tests.house import tree
 from tests.live.panels import View
-from tests.live.stage import SCRAPE_S, Stage
+from tests.live.stage import SCRAPE_S, Stage, get, until
+from tests.live.stage import WEEK as OFFICE
 
 HERE = Path(__file__).parent
-DRAWN = ("overview", "site", "health")
+DRAWN = ("overview", "site", "swarms", "health", "case")
+WEEK = (1_780_876_800.0, 1_781_481_600.0)  # 2026-06-08 to 2026-06-15 UTC: the case of the sample week, back-filled
+WEEK_STEP_S = 900.0
 WIDTH = 1440
 CHROMIUM = "/usr/bin/chromium"
 
@@ -30,6 +34,13 @@ CHROMIUM = "/usr/bin/chromium"
 def legend(target: dict[str, Any], labels: dict[str, str]) -> str:
     written = target.get("legendFormat", "")
     return re.sub(r"\{\{(\w+)\}\}", lambda name: labels.get(name[1], ""), written)
+
+
+def filled(pairs: list[tuple[float, str]], view: View) -> list[tuple[float, str]]:
+    """Return a value or nothing for each step, as Grafana does: a line then ends where its series does."""
+    known = {round((at - view.start) / view.scrape_s): number for at, number in pairs if number != "NaN"}
+    steps = range(int((view.end - view.start) / view.scrape_s) + 1)
+    return [(view.start + step * view.scrape_s, known.get(step, "")) for step in steps]
 
 
 def answered(stage: Stage, panel: dict[str, Any], view: View) -> list[dict[str, Any]]:
@@ -41,12 +52,12 @@ def answered(stage: Stage, panel: dict[str, Any], view: View) -> list[dict[str, 
             found = [(each["metric"], [each["value"]]) for each in stage.query(expression, view.end)]
         else:
             ranged = stage.query_range(expression, view.start, view.end, view.scrape_s)
-            found = [(each["metric"], each["values"]) for each in ranged]
+            found = [(each["metric"], filled(each["values"], view)) for each in ranged]
         series += [
             {
                 "name": legend(target, labels),
                 "labels": {key: value for key, value in labels.items() if key not in ("job", "instance", "__name__")},
-                "values": [[at * 1000, float(number)] for at, number in pairs if number != "NaN"],
+                "values": [[at * 1000, float(number)] if number else [at * 1000, None] for at, number in pairs],
             }
             for labels, pairs in found
         ]
@@ -55,10 +66,11 @@ def answered(stage: Stage, panel: dict[str, Any], view: View) -> list[dict[str, 
 
 def data(folder: Path) -> dict[str, Any]:
     boards = {}
-    with Stage(folder) as stage:
+    with Stage(folder, backfilled=OFFICE) as stage:
+        landing(stage, folder.parent / "landing.png")
         stage.wait_for_end()
-        view = View(stage.began, stage.ended, SCRAPE_S)
         for name in DRAWN:
+            view = View(*WEEK, WEEK_STEP_S) if name == "case" else View(stage.began, stage.ended, SCRAPE_S)
             board = json.loads(tree.text(Path(f"grafana/dashboards/{name}.json")))
             panels = [
                 panel | {"series": answered(stage, panel, view) if panel["type"] != "row" else []}
@@ -68,6 +80,16 @@ def data(folder: Path) -> dict[str, Any]:
                 "title": board["title"], "panels": panels, "from": view.start * 1000, "to": view.end * 1000,
             }  # fmt: skip
     return boards
+
+
+def landing(stage: Stage, picture: Path) -> None:
+    with sync_playwright() as player:
+        browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 860})
+        until("an incident that is open", lambda: "Open incidents" in get(f"{stage.sensor}/"))
+        page.goto(stage.sensor)
+        page.screenshot(path=picture)
+        browser.close()
 
 
 def main() -> None:

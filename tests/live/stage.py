@@ -106,6 +106,7 @@ class Stage:
     """Everything that runs, and when the replay began and ended."""
 
     folder: Path
+    backfilled: str = CASE
     prometheus: str = ""
     alertmanager: str = ""
     sensor: str = ""
@@ -198,7 +199,7 @@ class Stage:
         case, told = self.folder / "off-window", self.folder / "case.om"
         swarmtap = [sys.executable, "-m", "sensor"]
         for command in (
-            [*swarmtap, "analyze", CASE, "-p", POLICY, "-o", str(case)],
+            [*swarmtap, "analyze", self.backfilled, "-p", POLICY, "-o", str(case)],
             [*swarmtap, "metrics", str(case), "-o", str(told)],
             ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(told), str(self.folder / "tsdb")],
         ):

@@ -6,10 +6,13 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import resource
+import signal
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,6 +76,29 @@ def test_two_hundred_files_of_five_formats_are_one_capture(whole: Path, tmp_path
     assert told(whole, "summary.json", "inputs") == told(tmp_path / "case", "summary.json", "inputs")
     inputs = ("run", "inputs", "evidence", "outputs")
     assert told(whole, "manifest.json", *inputs) == told(tmp_path / "case", "manifest.json", *inputs)
+
+
+def test_case_is_the_same_after_an_interrupt(whole: Path, tmp_path: Path) -> None:
+    in_five_formats(WEEK.read_bytes(), tmp_path / "parts", 100)
+    out = tmp_path / "case"
+    command = [sys.executable, "-m", "sensor", "analyze", tmp_path / "parts", "-p", "pcaps/office.yaml", "-o", out]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+        until = time.monotonic() + 60
+        while len(list(out.glob(".decoded/*.parts"))) < 5 and time.monotonic() < until:
+            time.sleep(0.005)
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 130, said
+    told_kept = re.search(r"swarmtap: interrupted; (\d+) of 100 inputs are kept in ", said)
+    assert told_kept, said
+    assert 5 <= int(told_kept[1]) < 100
+    assert [path.name for path in out.iterdir()] == [".decoded"]  # it is no case yet
+    done = analyze(tmp_path / "parts", Path("--resume"), out=out)
+    assert done.returncode == 0, done.stderr
+    one, other = digests(whole), digests(out)
+    for name in ("manifest.json", "summary.json"):  # how many inputs there were
+        del one[name], other[name]
+    assert one == other
 
 
 def test_evidence_is_bit_by_bit_what_was_captured(whole: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import shutil
 import sys
 from dataclasses import replace
@@ -25,6 +26,37 @@ pytestmark = pytest.mark.needs("chromium")
 HOSTILE = "<script>alert('hi')</script><img src=x onerror=alert(1)>"
 MB = 1_000_000
 HOUR = 3600 * SECOND
+# What a person can do something with, numbered in the order of the page; of tabs, one at a time can be reached.
+MARK_TOOLS = """[...document.querySelectorAll('a[href], button, input, select, [tabindex]')]
+  .filter(each => each.tabIndex >= 0 && !each.disabled && each.checkVisibility({visibilityProperty: true}))
+  .forEach((each, at) => { each.dataset.tool = at; })"""
+FAINT = """(() => {
+  const parts = colour => colour.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(each => each / 255)
+    .map(each => each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, each, at) => sum + each * [0.2126, 0.7152, 0.0722][at], 0);
+  const over = (top, under) => {
+    const alpha = top[3] ?? 1;
+    return [0, 1, 2].map(at => top[at] * alpha + under[at] * (1 - alpha));
+  };
+  const ground = each => {
+    if (!each) return [255, 255, 255];
+    const own = parts(getComputedStyle(each).backgroundColor);
+    return own[3] === 0 ? ground(each.parentElement) : over(own, ground(each.parentElement));
+  };
+  const faint = new Set();
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const each = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || each.closest('svg, script, style') || !each.checkVisibility()) continue;
+    const style = getComputedStyle(each), under = ground(each);
+    const [one, other] = [light(over(parts(style.color), under)), light(under)];
+    const ratio = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
+    if (ratio < (large ? 3 : 4.5)) faint.add(`${walker.currentNode.data.trim().slice(0, 40)}: ${ratio.toFixed(2)}`);
+  }
+  return [...faint];
+})()"""
 CHARTS = ("svg.hours", "#throughput svg", "table.matrix", "svg.graph", "svg.spread", "#scans table", "#protocols svg")
 
 
@@ -177,6 +209,50 @@ def test_light_and_dark_change_places(opened: Any) -> None:
     before = page_is()
     opened.locator("#theme").click()
     assert {before, page_is()} == {"rgb(255, 255, 255)", "rgb(15, 19, 25)"}
+
+
+def test_keyboard_reaches_every_tool_in_the_order_of_the_page(opened: Any) -> None:
+    opened.evaluate(MARK_TOOLS)
+    reached: list[int] = []
+    for _ in range(400):
+        opened.keyboard.press("Tab")
+        at = opened.evaluate("document.activeElement.dataset.tool")
+        if at is None:
+            break
+        reached.append(int(at))
+    assert reached == list(range(opened.locator("[data-tool]").count()))
+    kinds = {opened.locator(f"[data-tool='{at}']").evaluate("each => each.localName") for at in reached}
+    assert kinds >= {"a", "button", "input"}
+    # Sorting and filtering by keys alone.
+    opened.locator("#scans th button", has_text="hosts tried").focus()
+    opened.keyboard.press("Enter")
+    assert shown(opened, "#scans tbody td:nth-child(3)") == ["40", "1"]
+    opened.locator("input[data-level=medium]").focus()
+    opened.keyboard.press("Space")
+    assert len(shown(opened, "article")) == 1
+
+
+def test_screen_reader_is_told_a_name_for_everything(opened: Any) -> None:
+    tree = opened.context.new_cdp_session(opened).send("Accessibility.getFullAXTree")["nodes"]
+    told = [
+        (node["role"]["value"], node.get("name", {}).get("value", "").strip())
+        for node in tree
+        if not node["ignored"] and "role" in node
+    ]
+    wanting_name = {"link", "button", "checkbox", "searchbox", "textbox", "tab", "tabpanel", "img", "image", "table",
+                    "columnheader", "heading", "region", "navigation", "combobox", "graphics-document"}  # fmt: skip
+    assert [role for role, name in told if role in wanting_name and not name] == []
+    roles = {role for role, _ in told}
+    assert roles >= {"main", "navigation", "heading", "table", "columnheader", "button", "tab", "checkbox"}
+    levels = opened.locator("h1, h2, h3, h4").evaluate_all("all => all.map(each => Number(each.localName[1]))")
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    assert opened.locator("html").get_attribute("lang") == "en"
+
+
+def test_text_stands_out(opened: Any) -> None:
+    # WCAG 2.2, 1.4.3: 4.5 to 1, or 3 to 1 where letters are large.
+    assert opened.evaluate(FAINT) == []
 
 
 def test_print_shows_every_site_and_no_tools(opened: Any) -> None:

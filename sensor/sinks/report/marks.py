@@ -95,7 +95,7 @@ def table(name: str, head: Sequence[str], rows: Iterable[Sequence[Cell | str]], 
     )
     body = "".join(f"<tr>{''.join(cell(at, each) for at, each in enumerate(row))}</tr>\n" for row in made)
     below = f'<p class="note">{text(note)}</p>' if note else ""
-    opened = f'<div class="wide"><table class="sorts" data-name="{name}">'
+    opened = f'<div class="wide"><table class="sorts" aria-label="{text(name)}">'
     return f"{opened}<thead><tr>{top}</tr></thead>\n<tbody>\n{body}</tbody></table></div>{below}"
 
 

@@ -98,7 +98,8 @@ def _flows(case: Case) -> str:
         '<label><input type="checkbox" id="flow-off"> off schedule only</label>'
         '<label><input type="checkbox" id="flow-named"> in an incident only</label>'
         '<output id="flow-count" aria-live="polite"></output></div>'
-        f'<div class="wide"><table id="flow-table"></table></div><noscript><p>{_FLOWS}</p></noscript>'
+        '<div class="wide"><table id="flow-table" aria-label="flows"></table></div>'
+        f"<noscript><p>{_FLOWS}</p></noscript>"
         '<div class="tools" id="flow-pages"><button type="button" id="flow-back">◀ back</button>'
         '<button type="button" id="flow-on">more ▶</button></div>'
     )

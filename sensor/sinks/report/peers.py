@@ -50,7 +50,8 @@ def matrix(case: Case) -> str:
     )
     more = f'<p class="note">and {len(names) - len(shown):,} more sites</p>' if len(names) > len(shown) else ""
     return (
-        f'<div class="wide"><table class="matrix"><thead><tr><th>gives ↓ takes →</th>{top}</tr></thead>'
+        '<div class="wide"><table class="matrix" aria-label="payload from site to site">'
+        f"<thead><tr><th>gives ↓ takes →</th>{top}</tr></thead>"
         f"<tbody>\n{body}</tbody></table></div>{more}"
     )
 
