@@ -304,7 +304,7 @@ def case() -> Json:
             stat("Flows", "Flows that started in the time shown.", "short",
                  Query(f"sum (increase({selector('swarmtap_flows_total', within='$__range')}))", instant=True), decimals=0),
             stat("Most incidents at once", "Of every level, in the time shown.", "short",
-                 Query(f"max_over_time((sum ({selector('swarmtap_incidents_open')}))[$__range:$__interval])", instant=True),
+                 Query(f"max_over_time((sum ({selector('swarmtap_incidents_open')}))[$__range:1m])", instant=True),
                  steps=_ALARM),
             timeline("Schedules", "When each site could peer.",
                      Query(f"max by (site) ({selector('swarmtap_schedule_open')})", "{{site}}"),
@@ -313,9 +313,11 @@ def case() -> Json:
                    Query(rate(_PAYLOAD, "schedule"), "{{schedule}}"), stacked=True, colours=_SCHEDULES),
             series("Off-schedule throughput by site", "Unique payload while the two sides were closed or disabled.", "Bps",
                    Query(rate(_PAYLOAD, "site", schedule=_OFF), "{{site}}"), stacked=True),
+            # A step may be longer than an incident: of each step, the most that were open in it.
             series("Incidents", "Open or ongoing, by site and level.", "short",
-                   Query(f"sum by (site, level) ({selector('swarmtap_incidents_open')}) > 0", "{{site}} {{level}}"),
-                   stacked=True),
+                   Query(f"sum by (site, level) (max_over_time({selector('swarmtap_incidents_open', within='$__interval')}))"
+                         f" and max by (site, level) (max_over_time({selector('swarmtap_incidents_open', within='$__range')})) > 0",
+                         "{{site}} {{level}}"), stacked=True),
             series("Attempts by outcome", "The furthest that flows got within their first window.", "short",
                    Query(rate("swarmtap_connection_attempts_total", "outcome"), "{{outcome}}"), stacked=True),
             series("Flows and peers", "Flows and addresses active at the time.", "short",

@@ -1,4 +1,15 @@
-"""Grafana's dashboard linter, as tests; and nothing that the sensor counts is left without a panel or an alert."""
+"""Grafana's dashboard linter, as tests; and nothing that the sensor counts is left without a panel or an alert.
+
+The linter has 17 rules:
+
+* template-datasource, -job, -instance, -label-promql, -on-time-change-reload:
+  `test_variables_as_the_linter_wants_them`;
+* panel-datasource, -title-description, -units, -no-targets: `test_panel_as_the_linter_wants_it`;
+* target-promql, -rate-interval, -job, -instance, -counter-agg: `test_target_as_the_linter_wants_it`;
+* target-logql, -logql-auto: nothing to hold, as the one data source is a Prometheus (`test_variables_…`), and every
+  target is parsed as PromQL (`test_target_…`);
+* uneditable-dashboard: `test_dashboard_is_addressable_and_closed`.
+"""
 
 from __future__ import annotations
 
@@ -146,7 +157,11 @@ def test_panel_as_the_linter_wants_it(board: Json, panel: Json) -> None:
 def test_target_as_the_linter_wants_it(target: Json) -> None:
     expression = target["expr"]
     assert "$" not in re.sub(r"\$(__rate_interval|__range|__interval|job|instance|site)\b", "", expression)
-    for metric, labels, above in selectors(expression):
+    found = selectors(expression)
+    assert found
+    for label in ("job", "instance"):
+        assert expression.count(f'{label}=~"${label}"') == len(found)
+    for metric, labels, above in found:
         assert labels["job"] == "$job", metric
         assert labels["instance"] == "$instance", metric
         if metric.endswith(("_total", "_bucket")):

@@ -124,7 +124,7 @@ EXPECTED: dict[str, dict[str, Expectation]] = {
         "Schedules": both(names("site", *ALL_SITES), NONE),
         "Throughput by schedule": both(names("schedule", "closed"), peaks(1e4)),
         "Off-schedule throughput by site": both(names("site", "hq"), peaks(1e4)),
-        "Incidents": both(names("site", "hq"), flat(1)),
+        "Incidents": both(names("site", "hq"), peaks(1, 1)),
         "Attempts by outcome": peaks(1e-3, outcome="transfer"),
         "Flows and peers": peaks(1, 2, site="hq"),
         "From site to site": total(0.9 * 17_826_815, 1.2 * 17_826_815),
