@@ -59,17 +59,13 @@ class FlowTable:
             ],
             dtype=np.int64,
         )
-        # Room for all flows that may ever live is reserved at once and costs memory page by page, as it is used: one
-        # that is copied to a larger one stands still for a second where it can least afford to.
-        self._slots = _reserved(options.capacity, tracking.SLOT)
-        self._due = _reserved(options.capacity, np.dtype(np.int64))
-        self._index = _reserved(1 << (2 * options.capacity - 1).bit_length(), np.dtype(np.uint64))
         self._holes = np.zeros(options.holes, dtype=tracking.HOLE)
         self._recent = np.zeros(65536, dtype=tracking.RECENT)
         self._recent["ts_ns"] = -(2**62)
         self._table = np.zeros(15, dtype=np.int64)
-        for empty in (tracking.FREE_SLOT, tracking.OLDEST, tracking.YOUNGEST, tracking.FREE_HOLE):
-            self._table[empty] = tracking.NONE
+        self._table[tracking.FREE_HOLE] = tracking.NONE
+        self._capacity = options.capacity
+        self._empty()
         self._table[tracking.NEXT_FLOW] = share << _SHARE_BITS
         self._table[tracking.SEED] = secrets.randbits(63)
         self._told = share << _SHARE_BITS  # the number of the first flow that began since rows were taken
@@ -154,7 +150,20 @@ class FlowTable:
             self._windows.filled += int(done[tracking.DONE_WINDOWS])
             self._endings.filled += int(done[tracking.DONE_ENDINGS])
             if done[tracking.WHY] == tracking.FINISHED:
-                return
+                break
+        if everything:
+            self._empty()
+
+    def _empty(self) -> None:
+        """Begin with no flows, and give back the memory of those that were."""
+        # Room for all flows that may ever live is reserved at once and costs memory page by page, as it is used: one
+        # that is copied to a larger one stands still for a second where it can least afford to.
+        self._slots = _reserved(self._capacity, tracking.SLOT)
+        self._due = _reserved(self._capacity, np.dtype(np.int64))
+        self._index = _reserved(1 << (2 * self._capacity - 1).bit_length(), np.dtype(np.uint64))
+        self._table[tracking.LIVE] = self._table[tracking.USED_SLOTS] = 0
+        for empty in (tracking.FREE_SLOT, tracking.OLDEST, tracking.YOUNGEST):
+            self._table[empty] = tracking.NONE
 
     def take(self) -> tuple[Rows, Rows]:
         """Hand out the Windows and Endings finished since the last call."""

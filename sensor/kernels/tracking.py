@@ -934,7 +934,8 @@ def track(packets, slots, due, index, holes, recent, table, options, out_tracks,
 def sweep(slots, due, index, holes, table, options, at, until_ns, everything, out_windows, out_endings, out_done):
     """Write the windows that ended by `until_ns`, and end the flows that have expired by then (or all).
 
-    Only `due` is read of flows that rest: millions of them cost some milliseconds.
+    Only `due` is read of flows that rest: millions of them cost some milliseconds. When all are ended, the index still
+    names them: table and index must be emptied before the next packet.
 
     Parameters
     ----------
@@ -962,7 +963,14 @@ def sweep(slots, due, index, holes, table, options, at, until_ns, everything, ou
             reason = is_over(slot, until_ns, options)
             if reason == 0 and everything:
                 reason = CLOSED_ + 1 if is_closed(slot) else FLUSHED_ + 1
-            if reason != 0:
+            if reason != 0 and everything:
+                if slot.window_ns != NONE:
+                    emit_window(slot, out_windows, out_done[DONE_WINDOWS])
+                    out_done[DONE_WINDOWS] += 1
+                emit_ending(table, holes, slot, reason - 1, out_endings, out_done[DONE_ENDINGS])
+                out_done[DONE_ENDINGS] += 1
+                due[at] = NEVER
+            elif reason != 0:
                 end_flow(table, slots, due, index, holes, at, reason - 1, out_done, out_windows, out_endings)
             elif slot.window_ns != NONE and slot.window_ns < until_ns:
                 emit_window(slot, out_windows, out_done[DONE_WINDOWS])

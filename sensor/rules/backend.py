@@ -226,12 +226,11 @@ def count_distinct(at: Points, value: Whole, span_ns: int) -> Whole:
     if not len(value):
         return np.zeros(0, np.int64)
     many = len(at.group)
-    seen, _ = pd.factorize(at.group[at.row] + value * (many + 1))  # numbers each (group, value)
-    occurrence = np.sort(seen.astype(np.int64) * (many + 1) + at.row)  # by value, then in time
+    occurrence = np.sort(value.astype(np.int64) * (many + 1) + at.row)  # by value, then by group, then in time
     occurrence = occurrence[np.diff(occurrence, prepend=-1) != 0]  # once per point
     which, begin = occurrence // (many + 1), occurrence % (many + 1)
     end = at.first_beyond(span_ns)[begin]
-    again = which[1:] == which[:-1]
+    again = (which[1:] == which[:-1]) & (at.group[begin[1:]] == at.group[begin[:-1]])
     end[:-1][again] = np.minimum(end[:-1][again], begin[1:][again])
     change = np.zeros(many + 1, np.int64)
     np.add.at(change, begin, 1)

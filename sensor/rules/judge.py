@@ -37,12 +37,14 @@ _NO_FLOW: Final = -1  # of an hour, a slot or a day
 _APART: Final = 2  # so that no flow becomes -1
 _WEIGHT: Final = "rows"
 _TOLD: Final = "told"
+_NOW: Final = "told now"
 _PART: Final = "part"  # which of a correlation's rules a row is of, where that matters
 _SCALED: Final = "scaled "  # before a column's name: its values as whole numbers, so that averages add up exactly
 _SCALE: Final = 1 << 20
 _MERGED: Final = frozenset({"event_count", "value_count", "value_sum", "value_avg", "temporal"})
 # Where a frame has addresses as numbers, too, they are compared instead of the text.
 _NUMBERS: Final = MappingProxyType({"orig_ip": ("orig_hi", "orig_lo"), "resp_ip": ("resp_hi", "resp_lo")})
+_NEARLY: Final = 0.9
 _MOST_FLOWS: Final = 64
 _MOST_EVIDENCE: Final = 16
 _LATEST: Final = np.iinfo(np.int64).max
@@ -246,7 +248,8 @@ class _RuleJudge:
         both = new if self._carried is None else stack(_alike(self._carried, new))
         fresh = np.ones(len(both), np.bool_)
         fresh[:carried] = False
-        told = both[_TOLD].to_numpy(dtype=np.bool_, copy=True)
+        before = both[_TOLD].to_numpy(dtype=np.bool_)
+        told = before.copy()
         findings = None
         hopeful = self._hopeful(both)
         if hopeful.all():
@@ -254,7 +257,7 @@ class _RuleJudge:
         elif hopeful.any():
             findings, told[hopeful] = self._judged(choose(both, hopeful), fresh[hopeful])
         both[_TOLD] = told
-        self._carry(both, max(until_ns, int(both["window_start_ns"].max())))
+        self._carry(both, told & ~before, max(until_ns, int(both["window_start_ns"].max())))
         return findings
 
     def _judged(self, both: pd.DataFrame, new: Mask) -> tuple[pd.DataFrame, Mask]:
@@ -460,8 +463,12 @@ class _RuleJudge:
         flow = both["flow"].to_numpy()[chosen]
         start = both["first_ts_ns"].to_numpy()[chosen]
         order = np.lexsort((flow, start, number))
-        once = pd.DataFrame({"chain": chain[order], "flow": flow[order]}).drop_duplicates()
-        picked = order[once.index[once.groupby("chain").cumcount() < _MOST_EVIDENCE]]
+        if len(flow) and not _is_once(flow):
+            once = pd.DataFrame({"chain": chain[order], "flow": flow[order]}).drop_duplicates()
+            order = order[once.index]
+        begin = np.flatnonzero(np.diff(chain[order], prepend=-1))
+        rank = np.arange(len(order)) - begin[np.cumsum(np.diff(chain[order], prepend=-1) != 0) - 1]
+        picked = order[rank < _MOST_EVIDENCE]
         found: list[list[Evidence]] = [[] for _ in hits.point]
         somewhere = both["first_input"].to_numpy()[chosen[picked]] >= 0  # a span lies in no packet
         picked = picked[somewhere]
@@ -473,12 +480,13 @@ class _RuleJudge:
         return [tuple(each) for each in found]
 
     # --- carrying
-    def _carry(self, both: pd.DataFrame, until_ns: int) -> None:
-        alive = self._alive(both, until_ns)
-        if alive is None:
+    def _carry(self, both: pd.DataFrame, told: Mask, until_ns: int) -> None:
+        both[_NOW] = told
+        kept = self._alive(both, until_ns)
+        if kept is None:
             self._carried = None
             return
-        kept = self._merged(alive)
+        kept = self._merged(kept.drop(columns=_NOW), kept[_NOW].to_numpy(dtype=np.bool_))
         if len(kept) > self._limits.rows:
             self._counters["rows_dropped"] += len(kept) - self._limits.rows
             window = kept["window_start_ns"].to_numpy()
@@ -495,14 +503,15 @@ class _RuleJudge:
         alive = rows["window_start_ns"].to_numpy() > self._horizon_ns - self._span_ns
         return choose(rows, alive) if alive.any() else None
 
-    def _merged(self, kept: pd.DataFrame) -> pd.DataFrame:
-        """Merge rows that were told: later windows need only what they measure, per subject and window."""
-        told = kept[_TOLD].to_numpy(dtype=np.bool_)
-        if any(measure.kind not in _MERGED for measure in self.rule.measures):
+    def _merged(self, kept: pd.DataFrame, told: Mask) -> pd.DataFrame:
+        """Merge rows that were told now: later windows need only what they measure, per subject and window."""
+        if any(measure.kind not in _MERGED for measure in self.rule.measures) or not told.any():
             return kept
         old = choose(kept, told)
         distinct = [measure.column for measure in self.rule.measures if measure.kind == "value_count"]
         distinct += [_PART] if self.rule.parts else []
+        if any(_are_distinct(old, name) for name in distinct):
+            return kept
         summed = [_WEIGHT, *(measure.column for measure in self.rule.measures if measure.kind == "value_sum")]
         summed += [_SCALED + name for name in self._averaged]
         code = grouped(old, (*self.rule.subject, "window_start_ns", *distinct))
@@ -519,7 +528,7 @@ class _RuleJudge:
             edge = np.full(many, start)
             pick.at(edge, code, old[name].to_numpy())
             made[name] = edge
-        return stack([made.reset_index(drop=True), choose(kept, ~told)])
+        return stack([choose(kept, ~told), made.reset_index(drop=True)])
 
 
 def grouped(frame: pd.DataFrame, columns: Iterable[str]) -> Whole:
@@ -542,6 +551,11 @@ def grouped(frame: pd.DataFrame, columns: Iterable[str]) -> Whole:
     return code
 
 
+def _is_once(values: Whole) -> bool:
+    ranked = np.sort(values)
+    return not bool((ranked[1:] == ranked[:-1]).any())
+
+
 def _coded(frame: pd.DataFrame, name: str) -> tuple[Whole, int]:
     """Return the number of each row's value in a column, from 0 as they come, and how many there are."""
     found = [
@@ -555,6 +569,15 @@ def _coded(frame: pd.DataFrame, name: str) -> tuple[Whole, int]:
             code, distinct = pd.factorize(code * (len(values) + 1) + codes)
             code, many = code.astype(np.int64), len(distinct)
     return code, many
+
+
+def _are_distinct(frame: pd.DataFrame, name: str) -> bool:
+    """Return whether nearly every row has a value of its own in a column, so that there is nothing to merge."""
+    numbers = _NUMBERS.get(name, ("", ""))[1]
+    if numbers not in frame:
+        return False
+    ranked = np.sort(frame[numbers].to_numpy())
+    return int(np.count_nonzero(ranked[1:] != ranked[:-1])) > _NEARLY * len(ranked)
 
 
 def _worded(frame: pd.DataFrame) -> pd.DataFrame:
