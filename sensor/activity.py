@@ -298,7 +298,7 @@ class Activity:
         parts = [self._flows_of(over[start : start + _PORTION]) for start in range(0, max(len(over), 1), _PORTION)]
         number = over["flow"]
         self._forget(number, self._sums.at(number))
-        return columns.stack(parts)
+        return columns.drain(parts)
 
     def _flows_of(self, over: Rows) -> pd.DataFrame:
         number = over["flow"].copy()

@@ -6,6 +6,7 @@ Evidence comes first, because incidents name it; the manifest comes last, becaus
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sensor import incidents, keeping
@@ -47,10 +48,12 @@ def write(case: Case, folder: Path, command: Sequence[str], run_at: str) -> None
     for old in folder.glob("evidence/*.pcap*"):
         old.unlink()
     proofs = evidence.write(folder, case.incidents, Proofs(case).of)
-    parquet.write_flows(folder / "flows.parquet", case.flows)
-    parquet.write_activity(folder / "activity.parquet", case.activity)
-    parquet.write(folder / "judged.parquet", case.activity, JudgedFrame, PLACES)
-    parquet.write(folder / "judged_flows.parquet", case.flows, JudgedFlowFrame, PLACES)
+    parquet.side_by_side(
+        partial(parquet.write_flows, folder / "flows.parquet", case.flows),
+        partial(parquet.write_activity, folder / "activity.parquet", case.activity),
+        partial(parquet.write, folder / "judged_flows.parquet", case.flows, JudgedFlowFrame, PLACES),
+        partial(parquet.write, folder / "judged.parquet", case.activity, JudgedFrame, PLACES),
+    )
     if case.swarm_peers is not None and case.swarm_edges is not None:
         parquet.write(folder / "swarms.parquet", case.swarm_peers, SwarmFrame)
         parquet.write(folder / "swarm_edges.parquet", case.swarm_edges, SwarmEdgeFrame)

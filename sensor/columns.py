@@ -81,19 +81,37 @@ def stack(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     ------
     nothing
     """
+    return _stacked(frames, drain=False)
+
+
+def drain(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return what `stack` does, and take each column out of these frames as it is done: nothing is held twice.
+
+    Raises
+    ------
+    nothing
+    """
+    return _stacked(frames, drain=True)
+
+
+def _stacked(frames: Sequence[pd.DataFrame], *, drain: bool) -> pd.DataFrame:
     filled = [each for each in frames if len(each)]
     if len(filled) <= 1:
         return filled[0] if filled else frames[-1]
     whole = {}
-    for name in filled[0]:
+    if any(not each.dtypes.equals(filled[0].dtypes) for each in filled):
+        return pd.concat(filled, ignore_index=True)  # judged by several policies
+    for name in [*filled[0]]:
         parts = [each[name].array for each in filled]
-        if len({part.dtype for part in parts}) > 1:
-            return pd.concat(filled, ignore_index=True)  # judged by several policies
         arrays = [each[name].to_numpy() for each in filled] if isinstance(filled[0][name].dtype, np.dtype) else []
         if arrays and all(map(_is_steady, arrays)) and len({each[0] for each in arrays}) == 1:
             whole[name] = np.broadcast_to(arrays[0][0], sum(map(len, arrays)))
         else:
             whole[name] = np.concatenate(arrays) if arrays else type(parts[0])._concat_same_type(parts)  # noqa: SLF001 - pandas' own way for arrays of one dtype
+        if drain:
+            del parts, arrays
+            for each in filled:
+                del each[name]
     return pd.DataFrame(whole, copy=False)
 
 
@@ -175,7 +193,7 @@ class Sums:
 
     def get(self, name: str, at: slice | npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
         """Return a column at these rows: int64."""
-        return self._columns[name][at].astype(np.int64)
+        return widened(steady(self._columns[name][at]), np.int64)
 
     def drop(self, at: slice | npt.NDArray[np.intp]) -> None:
         """Forget these rows."""

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sensor.activity import Activity, Judged
-from sensor.columns import stack
+from sensor.columns import drain
 from sensor.enrich import Policing
 from sensor.exemptions import Exemptions
 from sensor.following import Following, Part
@@ -202,9 +202,9 @@ def judge_all(inputs: Inputs, policy: Policy, ruleset: RuleSet) -> Case:
 
 
 def _case(inputs: Inputs, pipeline: Pipeline, steps: Sequence[Step]) -> Case:
-    flows = stack([step.judged.flows for step in steps])
+    flows = drain([step.judged.flows for step in steps])
     flows = _by_start(flows)
-    activity = stack([step.judged.activity for step in steps])
+    activity = drain([step.judged.activity for step in steps])
     activity = _in_order(activity, "window_start_ns")
     findings = dict.fromkeys(pipeline.ruleset.names(), 0)
     for step in steps:

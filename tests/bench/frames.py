@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -18,8 +19,10 @@ def main(capture: str, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     case = analyze([capture], load_policy(None), load([Path("rules")]))
     summary.render(case, Console())
-    parquet.write_flows(folder / "flows.parquet", case.flows)
-    parquet.write_activity(folder / "activity.parquet", case.activity)
+    parquet.side_by_side(
+        partial(parquet.write_flows, folder / "flows.parquet", case.flows),
+        partial(parquet.write_activity, folder / "activity.parquet", case.activity),
+    )
 
 
 if __name__ == "__main__":

@@ -60,6 +60,14 @@ def test_stacked_frames_are_what_pandas_would_make_of_them(share: int) -> None:
     assert (stacked["share"].to_numpy().strides == (0,)) == (share == 5)
 
 
+def test_what_is_drained_is_held_once() -> None:
+    parts = [_frame(0, 5), _frame(MANY, 6)]
+    expected = columns.stack(parts)
+    pd.testing.assert_frame_equal(columns.drain(parts), expected)
+    assert [list(part.columns) for part in parts] == [[], []]
+    assert columns.drain([expected]) is expected
+
+
 def test_frames_of_two_policies_and_no_frames_are_stacked_too() -> None:
     other = _frame(0, 5).assign(site=pd.Categorical.from_codes(np.zeros(MANY, dtype=np.int8), categories=["branch"]))
     assert set(columns.stack([_frame(0, 5), other])["site"]) == {"hq", "branch"}

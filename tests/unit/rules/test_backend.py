@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sensor.rules import backend
@@ -102,6 +102,7 @@ def test_more_categories_than_a_byte_counts() -> None:
 OBSERVED = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12), st.integers(0, 4)), max_size=40)
 
 
+@settings(deadline=None)
 @given(OBSERVED, st.integers(1, 15))
 def test_measures_are_what_counting_by_hand_gives(rows: list[tuple[int, int, int]], span: int) -> None:
     group, window, value = (np.array([row[at] for row in rows], dtype=np.int64) for at in range(3))

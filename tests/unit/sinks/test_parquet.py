@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,17 @@ def test_columns_are_those_of_the_schema_in_order(tmp_path: Path) -> None:
     parquet.write_activity(tmp_path / "activity.parquet", cases.activity({}))
     assert pq.read_schema(tmp_path / "flows.parquet").names == FlowFrame.names()
     assert pq.read_schema(tmp_path / "activity.parquet").names == ActivityFrame.names()
+
+
+def test_tables_written_side_by_side_are_those_written_alone_and_failures_are_told(tmp_path: Path) -> None:
+    frames = [cases.flows({"flow": at}) for at in range(3)]
+    names = ["one", "two", "three"]
+    parquet.side_by_side(*(partial(parquet.write_flows, tmp_path / n, f) for n, f in zip(names, frames, strict=True)))
+    for name, frame in zip(names, frames, strict=True):
+        parquet.write_flows(tmp_path / "alone", frame)
+        assert (tmp_path / name).read_bytes() == (tmp_path / "alone").read_bytes()
+    with pytest.raises(OperatorError):
+        parquet.side_by_side(partial(parquet.write_flows, tmp_path / "one" / "beneath a file", frames[0]))
 
 
 def test_values_and_dtypes_come_back(tmp_path: Path) -> None:
