@@ -32,7 +32,8 @@ _STEP_NS: Final = 1_000_000_000
 _DATAGRAMS: Final = 500  # of mDNS, in a second: a flood of them must not hold the rings up
 _NAMES: Final = 1000
 _LAST_ROUNDS: Final = 1000  # what comes while we end need not be waited for
-_GATHER_S: Final = 0.04
+# Between two looks: at least and at most; and how much of a ring may be ours behind one.
+_LEAST_GATHER_S, _MOST_GATHER_S, _TAKEN = 0.005, 0.1, 1 / 3
 _ROUNDS: Final = 8  # looks at each ring in turn, so that one busy ring does not keep the others waiting
 
 
@@ -120,6 +121,7 @@ class Live:
         self._order = Order(horizon_ns)
         self._horizon_ns = horizon_ns
         self._next_look_s = 0.0
+        self._gather_s = _MOST_GATHER_S
         self._stack = ExitStack()
         self._poll = select.poll()
         self._fronts = [self.clock.now_ns()] * len(self.rings)
@@ -162,12 +164,15 @@ class Live:
         # Each look costs as much as some thousand packets do, so let some gather while there is room.
         if (rest_s := self._next_look_s - time.monotonic()) > 0 and not self._is_crowded:
             time.sleep(rest_s)
-        self._next_look_s = time.monotonic() + _GATHER_S
+        self._next_look_s = time.monotonic() + self._gather_s
         for _ in range(_ROUNDS):
             if not self._take() or self._is_crowded:
                 break
         until_ns = min(self._fronts)
         released = self._order.release(until_ns)
+        taken = max(ring.taken for ring in self.rings)
+        wished_s = max(self._gather_s, _LEAST_GATHER_S) * _TAKEN / max(taken, 1e-3)
+        self._gather_s = min(_MOST_GATHER_S, wished_s)
         for ring in self.rings:
             if ring.is_crowded:
                 self._order.move_out_of(ring.data)

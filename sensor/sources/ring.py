@@ -227,9 +227,14 @@ class Ring:
             self._statuses[self._taken.popleft()[0]] = 0
 
     @property
+    def taken(self) -> float:
+        """The share of the ring that is ours."""
+        return len(self._taken) / max(1, self._blocks)
+
+    @property
     def is_crowded(self) -> bool:
         """Whether so many blocks are ours that the kernel may soon have none."""
-        return 2 * len(self._taken) > self._blocks
+        return self.taken > 0.5  # noqa: PLR2004 - a half
 
     def facts(self) -> RingFacts:
         """Return what was seen so far; the one reader of the kernel's counters, which it resets at each look.
