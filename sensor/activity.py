@@ -156,7 +156,7 @@ class Activity:
         self._handshakes = join([self._handshakes, *handshakes])
         self._verdicts = join([self._verdicts, pick(said, said["kind"] == KIND_VERDICT)])
         self._hand_on(over)
-        told = _Told(ready)
+        told = _Told(ready, Windows)
         del ready
         verdict = self._verdicts_of(told)
         counters = self._counters_of(told, said)
@@ -300,32 +300,33 @@ class Activity:
         self._forget(number, self._sums.at(number))
         return columns.drain(parts)
 
-    def _flows_of(self, over: Rows) -> pd.DataFrame:
-        number = over["flow"].copy()
+    def _flows_of(self, rows: Rows) -> pd.DataFrame:
+        over = _Told(rows, Endings)
+        number = over["flow"]
         at = self._sums.at(number)
         standing = self._policing.stand(over, over["start_ns"])
         made: dict[str, Any] = {name: self._sums.get(name, at) for name in (*_SUMS, *_PLACES)}
         made |= self._ends(over) | self._standing(standing) | self._named(number)
         made |= {
             "flow": number,
-            "start_ns": over["start_ns"].copy(),
-            "end_ns": over["end_ns"].copy(),
-            "ip_version": over["ip_version"].astype(np.int8),
-            "vlan": over["vlan"].astype(np.int32),
-            "orig_port": over["orig_port"].astype(np.int32),
-            "resp_port": over["resp_port"].astype(np.int32),
+            "start_ns": over["start_ns"],
+            "end_ns": over["end_ns"],
+            "ip_version": widened(over["ip_version"], np.int8),
+            "vlan": widened(over["vlan"], np.int32),
+            "orig_port": widened(over["orig_port"], np.int32),
+            "resp_port": widened(over["resp_port"], np.int32),
             "conn_state": self._category("conn_state", over["conn_state"]),
             "role_guessed": over["role_guessed"] > 0,
-            "orig_gap_bytes": over["orig_gap_bytes"].copy(),
-            "resp_gap_bytes": over["resp_gap_bytes"].copy(),
-            "continued_as": over["continued_as"].copy(),
+            "orig_gap_bytes": over["orig_gap_bytes"],
+            "resp_gap_bytes": over["resp_gap_bytes"],
+            "continued_as": over["continued_as"],
             "verdict": self._category("verdict", self._last_verdict(number)),
         }
         made |= self._in_hindsight(over, made, standing)
-        made |= {name: over[name].copy() for name in ADDRESSES}
+        made |= {name: over[name] for name in ADDRESSES}
         return columns.frame(made, dict.fromkeys((*FlowFrame.names(), *JudgedFlowFrame.names(), *ADDRESSES)))
 
-    def _in_hindsight(self, over: Rows, made: dict[str, Any], standing: Standing) -> dict[str, Any]:
+    def _in_hindsight(self, over: _Told, made: dict[str, Any], standing: Standing) -> dict[str, Any]:
         """Return what rules see of a flow beside its own columns."""
         packets, payload = ((made[f"orig_{what}"], made[f"resp_{what}"]) for what in ("packets", "payload_bytes"))
         shakes = pick(self._handshakes, np.lexsort((self._handshakes["ts_ns"], self._handshakes["flow"])))
@@ -336,7 +337,7 @@ class Activity:
             "last_ts_ns": made["end_ns"],
             **hindsight.greeted(shakes, over["flow"]),
             "window_start_ns": hindsight.judged_at(over, self._window_ns, *self._waits_ns),
-            "window_s": np.full(len(over), self._window_ns // _SECOND_NS, dtype=np.int32),
+            "window_s": np.broadcast_to(np.int32(self._window_ns // _SECOND_NS), len(over)),
             **self._permitted(standing),
         }
 
@@ -379,7 +380,7 @@ class Activity:
             "resp_role": self._category("role", standing.resp.role),
             "orig_known": standing.orig.known,
             "resp_known": standing.resp.known,
-            "exception": _text(self._policing.exception_ids[standing.exception]),
+            "exception": text.chosen(self._policing.exception_ids, standing.exception),
         }
 
     def _last_verdict(self, number: Rows) -> npt.NDArray[np.int8]:
@@ -468,10 +469,6 @@ def _halves(address: str) -> tuple[int, int]:
     return whole >> 64, whole & (1 << 64) - 1
 
 
-def _text(values: Any) -> Any:
-    return pd.array(values, dtype="str")
-
-
 def _split(rows: Rows, column: str, until: np.int64) -> tuple[Rows, Rows]:
     """Part rows into those before `until` and the rest."""
     before = rows[column] < until
@@ -505,11 +502,11 @@ def _by_originator(asked: dict[str, Any]) -> npt.NDArray[np.intp]:
 
 
 class _Told:
-    """Rows of windows, column by column; what all of them share takes no room."""
+    """Rows of a table, column by column; what all of them share takes no room."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, table: type[Table]) -> None:
         self._many = len(rows)
-        self._columns = columns.spread(rows, Windows.names())
+        self._columns = columns.spread(rows, table.names())
 
     def __len__(self) -> int:
         return self._many

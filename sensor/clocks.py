@@ -40,8 +40,11 @@ class Clocks:
         back = np.zeros(len(rows), dtype=np.int64)
         for source in np.unique(rows["first_input"]).tolist():
             mine = np.flatnonzero(rows["first_input"] == source)
-            mine = mine[np.lexsort((rows["first_number"][mine], rows["first_ts_ns"][mine]))]
-            back[mine] = self._behind(source, rows["first_number"][mine], rows["first_ts_ns"][mine])
+            number, ts_ns = rows["first_number"][mine], rows["first_ts_ns"][mine]
+            if not bool(((ts_ns[1:] > ts_ns[:-1]) | ((ts_ns[1:] == ts_ns[:-1]) & (number[1:] >= number[:-1]))).all()):
+                order = np.lexsort((number, ts_ns))
+                mine, number, ts_ns = mine[order], number[order], ts_ns[order]
+            back[mine] = self._behind(source, number, ts_ns)
         while len(self._records) > _INPUTS:
             del self._records[next(iter(self._records))]
         return back

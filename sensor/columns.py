@@ -84,8 +84,8 @@ def stack(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return _stacked(frames, drain=False)
 
 
-def drain(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return what `stack` does, and take each column out of these frames as it is done: nothing is held twice.
+def drain(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return what `stack` does, and empty the list: of frames that nobody else has, nothing is held twice.
 
     Raises
     ------
@@ -101,17 +101,19 @@ def _stacked(frames: Sequence[pd.DataFrame], *, drain: bool) -> pd.DataFrame:
     whole = {}
     if any(not each.dtypes.equals(filled[0].dtypes) for each in filled):
         return pd.concat(filled, ignore_index=True)  # judged by several policies
-    for name in [*filled[0]]:
-        parts = [each[name].array for each in filled]
-        arrays = [each[name].to_numpy() for each in filled] if isinstance(filled[0][name].dtype, np.dtype) else []
+    names = [*filled[0]]
+    held = [{name: each[name] for name in names} for each in filled]
+    filled.clear()
+    if isinstance(frames, list) and drain:
+        frames.clear()
+    for name in names:
+        series = [each.pop(name) for each in held]
+        parts = [each.array for each in series]
+        arrays = [each.to_numpy() for each in series] if isinstance(series[0].dtype, np.dtype) else []
         if arrays and all(map(_is_steady, arrays)) and len({each[0] for each in arrays}) == 1:
             whole[name] = np.broadcast_to(arrays[0][0], sum(map(len, arrays)))
         else:
             whole[name] = np.concatenate(arrays) if arrays else type(parts[0])._concat_same_type(parts)  # noqa: SLF001 - pandas' own way for arrays of one dtype
-        if drain:
-            del parts, arrays
-            for each in filled:
-                del each[name]
     return pd.DataFrame(whole, copy=False)
 
 

@@ -123,7 +123,7 @@ class Policing:
         self._places, self._calendar, self._excuses = places, calendar, excuses
         self._excused = bool(policy.exemptions)
         self.site_names = places.names
-        self.exception_ids = np.array([e.id for e in policy.exemptions] + [""], dtype=object)
+        self.exception_ids = [*(each.id for each in policy.exemptions), ""]
         # The stricter of two modes is the smaller code; a side without a site leaves the word to the other.
         modes = [PEERINGS.index(site.peering) for site in policy.sites]
         self._mode = np.array([*modes, PEERINGS.index(UNKNOWN_SITE)], dtype=np.int8)

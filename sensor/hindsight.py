@@ -6,7 +6,7 @@ not on when the flow table got round to it, so that flows are judged in the same
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,28 +17,32 @@ if TYPE_CHECKING:
     from sensor.schema import Rows
 
 Whole = npt.NDArray[np.int64]
-_CLOSED: Final = tuple(
-    CONN_STATES.index(state) for state in ("SF", "REJ", "RSTO", "RSTR", "RSTOS0", "RSTRH")
-)  # with FINs of both sides or a RST
-_UNANSWERED: Final = tuple(CONN_STATES.index(state) for state in ("S0", "REJ", "RSTOS0", "SH"))
-_ASKED: Final = tuple(CONN_STATES.index(state) for state in ("S0", "REJ", "RSTOS0"))
+_CLOSED: Final = np.isin(CONN_STATES, ("SF", "REJ", "RSTO", "RSTR", "RSTOS0", "RSTRH"))  # FINs of both sides, or a RST
+_UNANSWERED: Final = np.isin(CONN_STATES, ("S0", "REJ", "RSTOS0", "SH"))
+_ASKED: Final = np.isin(CONN_STATES, ("S0", "REJ", "RSTOS0"))
 _EVICTED: Final = END_REASONS.index("evicted")
 _MS: Final = 1_000_000
 
 
-def judged_at(over: Rows, window_ns: int, closed_ns: int, idle_ns: int) -> Whole:
+class Columns(Protocol):
+    """Rows whose columns can be had by name."""
+
+    def __getitem__(self, name: str, /) -> npt.NDArray[Any]: ...  # noqa: D105 - one for each row
+
+
+def judged_at(over: Columns, window_ns: int, closed_ns: int, idle_ns: int) -> Whole:
     """Return the start of the window in which each flow could no longer go on: int64[E] ns, of Endings[E].
 
     Raises
     ------
     nothing
     """
-    wait = np.where(np.isin(over["conn_state"], _CLOSED), closed_ns, idle_ns)
+    wait = np.where(_CLOSED[over["conn_state"]], closed_ns, idle_ns)
     sure = over["end_ns"] + wait
     return np.asarray(sure // window_ns * window_ns, dtype=np.int64)
 
 
-def told(over: Rows, packets: tuple[Whole, Whole], payload: tuple[Whole, Whole]) -> dict[str, Any]:
+def told(over: Columns, packets: tuple[Whole, Whole], payload: tuple[Whole, Whole]) -> dict[str, Any]:
     """Return what Endings[E] and the sums of their windows tell: columns of JudgedFlowFrame by name.
 
     Parameters
@@ -54,7 +58,7 @@ def told(over: Rows, packets: tuple[Whole, Whole], payload: tuple[Whole, Whole])
     """
     whole = payload[0] + payload[1]
     gap = over["orig_gap_bytes"] + over["resp_gap_bytes"]
-    attempt = np.isin(over["conn_state"], _UNANSWERED)
+    attempt = _UNANSWERED[over["conn_state"]]
     alone = (packets[0] == 0) | (packets[1] == 0)
     return {
         "payload_bytes": whole,
@@ -62,7 +66,7 @@ def told(over: Rows, packets: tuple[Whole, Whole], payload: tuple[Whole, Whole])
         "lost_share": gap / np.maximum(gap + whole, 1),
         "duration_ms": (over["end_ns"] - over["start_ns"]) // _MS,
         "answered": ~attempt & (packets[1] > 0),
-        "one_sided": alone & ((whole > 0) | ~np.isin(over["conn_state"], _ASKED)),
+        "one_sided": alone & ((whole > 0) | ~_ASKED[over["conn_state"]]),
         "evicted": over["end_reason"] == _EVICTED,
         "first_ts_ns": over["start_ns"],
         "last_ts_ns": over["end_ns"],

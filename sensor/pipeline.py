@@ -201,15 +201,15 @@ def judge_all(inputs: Inputs, policy: Policy, ruleset: RuleSet) -> Case:
     return _case(inputs, pipeline, steps)
 
 
-def _case(inputs: Inputs, pipeline: Pipeline, steps: Sequence[Step]) -> Case:
-    flows = drain([step.judged.flows for step in steps])
-    flows = _by_start(flows)
-    activity = drain([step.judged.activity for step in steps])
-    activity = _in_order(activity, "window_start_ns")
+def _case(inputs: Inputs, pipeline: Pipeline, steps: list[Step]) -> Case:
     findings = dict.fromkeys(pipeline.ruleset.names(), 0)
     for step in steps:
         for rule, count in step.findings["rule"].value_counts().items():
             findings[str(rule)] += int(count)
+    windows, ended = [step.judged.activity for step in steps], [step.judged.flows for step in steps]
+    steps.clear()  # each table is joined without the parts beside it
+    flows = _by_start(drain(ended))
+    activity = _in_order(drain(windows), "window_start_ns")
     read = inputs.read()
     weird = pipeline.following.facts().weird + inputs.weird
     off = activity.groupby("site", observed=False)["off_window_payload_bytes"].sum()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from sensor.kernels import community
 from sensor.kernels import text as kernels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sensor.schema import Bytes
 
 Words = npt.NDArray[np.uint64]
@@ -41,6 +43,32 @@ def addresses(hi: Words, lo: Words) -> pd.arrays.ArrowStringArray:
     out_offsets = np.empty(hi.size + 1, dtype=np.int64)
     written = kernels.addresses(np.ascontiguousarray(hi), np.ascontiguousarray(lo), out_text, out_offsets)
     return _strings(out_text[:written], out_offsets)
+
+
+def chosen(words: Sequence[str], which: npt.NDArray[np.integer[Any]]) -> pd.arrays.ArrowStringArray:
+    """Return one of a few words for each row.
+
+    Parameters
+    ----------
+    words
+        At least one.
+    which : int[N]
+        Index in `words` for each row; -1 is the last.
+
+    Returns
+    -------
+    str[N]
+        A pandas array of dtype `str`.
+
+    Raises
+    ------
+    nothing
+    """
+    places = pa.array(np.where(which < 0, which + len(words), which).astype(np.int64))
+    strings: pd.arrays.ArrowStringArray = pd.array(
+        pa.array(words, pa.large_string()).take(places), dtype=pd.StringDtype(storage="pyarrow", na_value=np.nan)
+    )
+    return strings
 
 
 def hexes(raw: Bytes, present: Flags | None = None) -> pd.arrays.ArrowStringArray:

@@ -345,6 +345,17 @@ def test_what_was_interrupted_goes_on(swarmtap: Swarmtap, tmp_path: Path, monkey
     assert swarmtap("verify", tmp_path / "case").code == 0
 
 
+@pytest.mark.parametrize("other", [("--resume", "-o", "case"), ("--cluster", "tcp://127.0.0.1:9")])
+def test_other_ports_are_not_looked_for_where_one_file_cannot_tell_the_next(
+    swarmtap: Swarmtap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    right = "leave one of them out: a flow found in one file must be known in the next"
+    assert swarmtap("analyze", SIN, "--any-port", *other).mistakes == [
+        f"--any-port: cannot go with {other[0]}; {right}"
+    ]
+
+
 def test_resume_needs_a_folder(swarmtap: Swarmtap) -> None:
     assert swarmtap("analyze", SIN, "--resume").mistakes == [
         "--resume: needs a folder to go on in; name the one of the first run with -o"

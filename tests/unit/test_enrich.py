@@ -65,7 +65,7 @@ def test_sites_have_their_names() -> None:
     policy = Policy(sites=SITES, exemptions=(excuse(), excuse(id="CHG-2")))
     made = Policing(policy, Sites(policy), Schedules(policy, NOON, NOON), Exemptions(policy))
     assert made.site_names == ("hq", "till", "lab", "unknown")
-    assert made.exception_ids[[0, 1, -1]].tolist() == ["CHG-1", "CHG-2", ""]  # -1 is none
+    assert [made.exception_ids[at] for at in (0, 1, -1)] == ["CHG-1", "CHG-2", ""]  # -1 is none
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,13 @@ def test_addresses_come_from_strided_columns() -> None:
     assert got.dtype == pd.Series(["a"]).dtype
 
 
+def test_words_are_chosen_by_their_number() -> None:
+    got = text.chosen(["CHG-1", "CHG-2", ""], np.array([-1, 1, 0, -1], dtype=np.int32))
+    assert list(got) == ["", "CHG-2", "CHG-1", ""]
+    assert got.dtype == pd.Series(["a"]).dtype
+    assert len(text.chosen([""], np.zeros(0, dtype=np.int32))) == 0
+
+
 def test_hashes_and_guids_come_from_handshakes() -> None:
     handshakes = Handshakes.empty(2)
     handshakes["swarm_hash"][0] = np.arange(32)
