@@ -12,7 +12,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, cast
 
@@ -220,6 +219,8 @@ class Inputs:
         return {at: each.first_ns for at, each in enumerate(found.order.values())}
 
     def _looks(self, names: list[str]) -> list[Look | Mistake]:
+        from concurrent.futures import ThreadPoolExecutor  # one input needs none
+
         with ThreadPoolExecutor(self._wanted) as pool:  # what orders the inputs, or why one is none
             return list(pool.map(numbering.look_or_mistake, names))
 
