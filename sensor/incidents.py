@@ -8,6 +8,8 @@ long as the rule says; a later finding is a new incident with an id of its own.
 from __future__ import annotations
 
 import hashlib
+import heapq
+import itertools
 import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -16,7 +18,7 @@ from sensor import words
 from sensor.schema import Evidence, Incident
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pandas as pd
 
@@ -114,6 +116,46 @@ class _Life:
         )
 
 
+class _Latest:
+    """When the subjects of each rule were seen last, found by what they share with the subject of another rule."""
+
+    def __init__(self, lives: Callable[[], Iterable[_Life]]) -> None:
+        self._lives = lives
+        # By rule, names that its subjects have, and those of them that were asked for: values, and when they were seen.
+        self._found: dict[str, dict[frozenset[str], dict[tuple[str, ...], dict[tuple[Any, ...], int]]]] = {}
+
+    def note(self, life: _Life) -> None:
+        """Take in that an incident began or went on."""
+        subject = json.loads(life.subject)
+        for shared, seen in self._found.setdefault(life.rule, {}).setdefault(frozenset(subject), {}).items():
+            _note(seen, subject, shared, life.last_seen_ns)
+
+    def forget(self) -> None:
+        """Incidents have gone: what was found by them is made anew when it is asked for."""
+        for names in self._found.values():
+            for found in names.values():
+                found.clear()
+
+    def is_seen(self, rule: str, subject: Mapping[str, Any], since_ns: int) -> bool:
+        """Return whether an incident of a rule, with all that its subject shares with this one, was seen since then."""
+        for names, found in self._found.get(rule, {}).items():
+            shared = tuple(sorted(names & subject.keys()))
+            if shared and shared not in found:
+                seen = found[shared] = {}
+                for life in self._lives():
+                    if life.rule == rule and (theirs := json.loads(life.subject)).keys() == names:
+                        _note(seen, theirs, shared, life.last_seen_ns)
+            at_ns = found[shared].get(tuple(subject[name] for name in shared)) if shared else None
+            if at_ns is not None and at_ns >= since_ns:
+                return True
+        return False
+
+
+def _note(seen: dict[tuple[Any, ...], int], subject: Mapping[str, Any], shared: tuple[str, ...], at_ns: int) -> None:
+    values = tuple(subject[name] for name in shared)
+    seen[values] = max(seen.get(values, at_ns), at_ns)
+
+
 class Incidents:
     """All incidents of a run; at most `capacity`, beyond which closed ones go first, then those unseen for longest.
 
@@ -126,7 +168,10 @@ class Incidents:
         self._capacity = capacity
         self._living: dict[tuple[str, str], _Life] = {}
         self._closed: list[_Life] = []
-        self._held: list[tuple[int, dict[Any, Any], float]] = []  # until when, what, and what was lost
+        # A heap of findings that wait: until when, in which order they came, what they are, and what was lost.
+        self._held: list[tuple[int, int, dict[Any, Any], float]] = []
+        self._turns = itertools.count()
+        self._latest = _Latest(lambda: (*self._living.values(), *self._closed))
 
     def push(self, findings: pd.DataFrame, *, loss: float = 0.0, until_ns: int | None = None) -> list[Incident]:
         """Return the incidents that these findings opened, went on with or, after a quiet time, closed.
@@ -151,7 +196,7 @@ class Incidents:
             self._release(window_ns, changed)
             wait_ns = self._traits.get(str(finding["rule"]), Traits()).wait_ns
             if wait_ns:
-                self._held.append((window_ns + wait_ns, finding, loss))
+                heapq.heappush(self._held, (window_ns + wait_ns, next(self._turns), finding, loss))
             else:
                 self._take(finding, loss, changed)
         self._release(until_ns, changed)
@@ -160,11 +205,8 @@ class Incidents:
 
     def _release(self, until_ns: int | None, changed: dict[str, _Life]) -> None:
         """Take what has waited for long enough, in the order in which it fell due."""
-        if not self._held or (until_ns is not None and min(self._held, key=_due)[0] > until_ns):
-            return
-        due = [held for held in self._held if until_ns is None or held[0] <= until_ns]
-        self._held = [held for held in self._held if until_ns is not None and held[0] > until_ns]
-        for _, finding, loss in sorted(due, key=_due):
+        while self._held and (until_ns is None or self._held[0][0] <= until_ns):
+            _, _, finding, loss = heapq.heappop(self._held)
             self._take(finding, loss, changed)
 
     def _take(self, finding: Mapping[Any, Any], loss: float, changed: dict[str, _Life]) -> None:
@@ -210,6 +252,7 @@ class Incidents:
                 loss=1.0 - each.confidence,
                 evidence=[replace(place, flow=_EARLIER) for place in each.evidence],
             )
+            self._latest.note(self._living[each.rule, subject])
 
     def remember(self) -> dict[str, Any]:
         """Return what a later run needs beside the incidents that are open: findings that wait, and what closed last.
@@ -220,7 +263,7 @@ class Incidents:
         """
         held = [
             (due_ns, finding | {"evidence": [asdict(place) for place in finding["evidence"]]}, loss)
-            for due_ns, finding, loss in self._held
+            for due_ns, _, finding, loss in sorted(self._held)
         ]
         closed = sorted(self._closed, key=lambda life: (life.last_seen_ns, life.id))[-_REMEMBERED:]
         return {"held": held, "closed": [asdict(life.frozen()) for life in closed]}
@@ -235,7 +278,8 @@ class Incidents:
         """
         for due_ns, finding, loss in known["held"]:
             places = tuple(replace(Evidence(**each), flow=_EARLIER) for each in finding["evidence"])
-            self._held.append((int(due_ns), finding | {"evidence": places, "flows": ()}, float(loss)))
+            told = finding | {"evidence": places, "flows": ()}
+            heapq.heappush(self._held, (int(due_ns), next(self._turns), told, float(loss)))
         living = self._living
         self._living = {}
         for each in known["closed"]:
@@ -280,14 +324,8 @@ class Incidents:
         better = self._traits.get(str(finding["rule"]), Traits()).unless
         if not better:
             return False
-        mine = json.loads(str(finding["subject"]))
-        for life in (*self._living.values(), *self._closed):
-            if life.rule in better and life.last_seen_ns >= int(finding["first_ts_ns"]):
-                theirs = json.loads(life.subject)
-                shared = mine.keys() & theirs.keys()
-                if shared and all(mine[key] == theirs[key] for key in shared):
-                    return True
-        return False
+        mine, since_ns = json.loads(str(finding["subject"])), int(finding["first_ts_ns"])
+        return any(self._latest.is_seen(rule, mine, since_ns) for rule in better)
 
     def _open(self, finding: Mapping[Any, Any]) -> _Life:
         rule, subject, window_ns = str(finding["rule"]), str(finding["subject"]), int(finding["window_start_ns"])
@@ -315,6 +353,7 @@ class Incidents:
         life.last_seen_ns = max(life.last_seen_ns, int(finding["last_ts_ns"]))
         life.payload_bytes += int(finding["payload_bytes"])
         life.counted += int(finding["flow_count"])
+        self._latest.note(life)
         life.loss = max(life.loss, loss, float(finding.get("lost_share", 0.0)))
         if len(life.flows) < _MOST_FLOWS:
             life.flows.update(finding["flows"])
@@ -337,6 +376,7 @@ class Incidents:
         if beyond <= 0:
             return
         self.evicted += beyond
+        self._latest.forget()
         self._closed.sort(key=lambda life: (life.last_seen_ns, life.id))
         gone = min(beyond, len(self._closed))
         self._closed = self._closed[gone:]
@@ -390,10 +430,6 @@ def _located(incident: Incident, proof: Proof | None) -> list[dict[str, str | in
         {"file": file, "sha256": sha256, "frame": frame, "offset": offset, "community_id": each.community_id}
         for each, (frame, offset) in zip(incident.evidence, frames, strict=True)
     ]
-
-
-def _due(held: tuple[int, dict[Any, Any], float]) -> int:
-    return held[0]
 
 
 def _in_time(lives: Iterable[_Life]) -> list[_Life]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -185,6 +186,44 @@ def test_what_a_better_rule_tells_of_the_same_subject_is_not_told_again() -> Non
     assert apart.rule == "slow", "without a column in common nothing says that it is the same"
     (later,) = pushed(incidents, finding(30, 1, rule="slow"))
     assert later.subject == {"orig_ip": "10.0.0.1"}, "the better rule told of another time"
+
+
+def told_better(known: list[Any], rules: tuple[str, ...], subject: dict[str, str], since_ns: int) -> bool:
+    """Return what the rule says, looked up in each incident."""
+    for each in known:
+        shared = each.subject.keys() & subject.keys()
+        same = shared and all(each.subject[name] == subject[name] for name in shared)
+        if each.rule in rules and same and each.last_seen_ns >= since_ns:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_better_rules_are_found_as_if_each_incident_were_looked_at(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - the same disorder every time
+    traits = {
+        "a": Traits(quiet_ns=3 * MINUTE),
+        "b": Traits(quiet_ns=3 * MINUTE, unless=("a",)),
+        "c": Traits(quiet_ns=MINUTE, unless=("a", "b")),
+    }
+    incidents = Incidents(traits, capacity=chance.choice([4, 8, 1000]))
+    left_out = 0
+    for minute in range(120):
+        rule = chance.choice("abc")
+        names = chance.sample(["orig_ip", "resp_ip", "site"], chance.randint(1, 3))
+        subject = {name: str(chance.randrange(3)) for name in sorted(names)}
+        since = NOON + (minute - chance.randrange(4)) * MINUTE
+        one = finding(minute, 1, rule=rule, subject=json.dumps(subject), first_ts_ns=since)
+        better = told_better(list(incidents.all()), traits[rule].unless, subject, since)
+        assert (pushed(incidents, one) == []) is better
+        left_out += better
+        if chance.random() < 0.1:
+            known = incidents.remember()
+            going_on = [each for each in incidents.all() if each.state != "closed"]
+            incidents = Incidents(traits, capacity=8)
+            incidents.recall(known)
+            incidents.resume(going_on)
+    assert left_out
 
 
 def test_a_rule_on_whole_flows_is_quiet_from_when_it_spoke() -> None:
