@@ -3,7 +3,7 @@
     python -m tests.bench.case [--folder DIR] [--files N] [--runs N] [--part formats|memory|report|page …]
 
 Files are made once into the folder (some 9 GB for 200): mixed traffic with 2 % on the port and bodies of letters, so
-that they compress as captures do. Slow formats get a tenth of the files. Figures are medians of whole processes in
+that they compress as captures do. Slow formats get a twentieth of the files. Figures are medians of whole processes in
 turn; GB are of what is read once it is decompressed. With all parts it writes its tables into BENCHMARKS.md, between
 its marks.
 """
@@ -103,8 +103,9 @@ def _gb(count: int) -> float:
 
 
 def _in_turn(commands: Sequence[list[str]], runs: int) -> list[timing.Figures]:
-    """Return what stands for several runs of each command, after one of the first that does not count."""
-    timing.run(commands[0])
+    """Return what stands for several runs of each command, after one of the first that does not count (if several)."""
+    if runs > 1:
+        timing.run(commands[0])
     taken: list[list[timing.Figures]] = [[] for _ in commands]
     for _ in range(runs):
         for several, command in zip(taken, commands, strict=True):
@@ -119,7 +120,7 @@ def formats(folder: Path, count: int, runs: int) -> list[str]:
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for kind in ("plain", *COMPRESSIONS):
-        some = count if kind in _QUICK else max(count // 10, 2)
+        some = count if kind in _QUICK else max(count // 20, 2)
         files = make(folder, f"{some}-{kind}", kind, _following(some), some)
         found = _in_turn([_command(files, "--jobs", str(jobs)) for jobs in (1, 2)], runs)
         for jobs, each in zip((1, 2), found, strict=True):
