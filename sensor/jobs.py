@@ -40,6 +40,8 @@ class Jobs:
     def start(self, reading: FileReading) -> Ahead:
         """Begin to read an input."""
         ahead = Ahead(reading, self._turns)
+        # What was read to its end holds tables of its own: they must not stay until the last of all inputs.
+        self._started = [each for each in self._started if not each.is_over]
         self._started.append(ahead)
         return ahead
 
@@ -69,6 +71,8 @@ class Ahead:
         self._held_bytes = 0
         self._is_open = False
         self._ended = False
+        self.is_over = False
+        """Whether it was read, and closed."""
         self._given_up = False
         self._error: BaseException | None = None
         self._change = threading.Condition()
@@ -93,6 +97,7 @@ class Ahead:
         """End the thread."""
         self.give_up()
         self.wait()
+        self.is_over = True
 
     @property
     def done_bytes(self) -> int:

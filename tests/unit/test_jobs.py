@@ -50,6 +50,16 @@ def test_gives_what_is_read_here(tmp_path: Path) -> None:
     assert not threads()
 
 
+def test_what_was_read_is_let_go(tmp_path: Path) -> None:
+    pool = Jobs(2)
+    for at in range(5):
+        with pool.start(FileReading(given(tmp_path / f"{at}.gz"), at, Options(), beside=1)) as ahead:
+            assert list(ahead.parts())
+    with pool.start(FileReading(given(tmp_path / "last.gz"), 5, Options(), beside=1)):
+        assert len(pool._started) == 1
+    pool.stop()
+
+
 def test_what_is_no_capture_says_so_where_it_is_opened(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no capture, and long enough to be looked at as if it were one")
     with (
