@@ -641,6 +641,8 @@ def _command(asked: str) -> Any:
     known = app.registered_commands
     chosen = [each for each in known if each.callback is not None and each.callback.__name__ == asked]
     app.registered_commands = chosen or known
+    # The list of commands has no Markdown in it, and who only wants that need not wait for what reads Markdown.
+    app.rich_markup_mode = "markdown" if chosen else "rich"
     try:
         return typer.main.get_command(app)
     finally:

@@ -76,8 +76,9 @@ class EventClock:
         before_ns = self.ahead_ns
         self.ahead_ns = max(0, before_ns - step_ns)
         told = f"the clock was set {'forward' if step_ns > 0 else 'back'} by {abs(step_ns) / 1e9:,.0f} s"
-        if self.ahead_ns:
-            return f"{told}; times of events run on, {self.ahead_ns / 1e9:,.0f} s ahead of it"
+        # Steps are measured, so a clock that is set right again leaves a rest of some microseconds.
+        if ahead_s := round(self.ahead_ns / 1e9):
+            return f"{told}; times of events run on, {ahead_s:,} s ahead of it"
         return f"{told}; times of events follow it"
 
     def correct(self, frames: Rows) -> None:
