@@ -144,7 +144,9 @@ class Pcap:
             count = records.walk_pcap(
                 data, base, self._big, self._tick_ns, self._header, self._link, self._source, cursor, out
             )
-        self._kept_bytes = (int(cursor[records.POSITION]) - start) // max(count, 1)
+        # The end of a window holds no whole record: that says nothing of how many are kept.
+        if walked := int(cursor[records.POSITION]) - start:
+            self._kept_bytes = walked // max(count, 1)
         broken = "a record that cannot be (its captured length is impossible)"
         return out[:count], int(cursor[records.POSITION]), broken if cursor[records.STOP] == records.BAD_LENGTH else ""
 

@@ -44,7 +44,8 @@ def run(command: Sequence[str], limit_s: float = LIMIT_S) -> Figures:
     """
     with tempfile.TemporaryFile() as errors, Path(os.devnull).open("wb") as nowhere:
         began = time.perf_counter()
-        child = subprocess.Popen(command, stdout=nowhere, stderr=errors)
+        # A session of its own, so that what it starts ends with it.
+        child = subprocess.Popen(command, stdout=nowhere, stderr=errors, start_new_session=True)
         watched = _Watched(child.pid, began + limit_s)
         watched.start()
         _, status, used = os.wait4(child.pid, 0)
@@ -110,4 +111,4 @@ class _Watched(threading.Thread):
             if time.perf_counter() > self._until and not self.stopped:
                 self.stopped = True
                 with contextlib.suppress(OSError):
-                    os.kill(self._pid, 9)
+                    os.killpg(self._pid, 9)
