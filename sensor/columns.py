@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from sensor.rows import roomier
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -175,8 +177,8 @@ class Sums:
         fresh, end = flows[new], self._count + int(np.count_nonzero(new))
         if end > len(self._flows):
             room = max(end, len(self._flows) + len(self._flows) // 2)
-            self._flows = _roomier(self._flows, self._count, room)
-            self._columns = {name: _roomier(held, self._count, room) for name, held in self._columns.items()}
+            self._flows = roomier(self._flows, self._count, room)
+            self._columns = {name: roomier(held, self._count, room) for name, held in self._columns.items()}
         self._flows[self._count : end] = fresh
         for held in self._columns.values():
             held[self._count : end] = 0
@@ -215,9 +217,3 @@ class Sums:
         if np.dtype(fits).itemsize > self._columns[name].itemsize:
             self._columns[name] = self._columns[name].astype(fits)
         self._columns[name][at] = values
-
-
-def _roomier(held: Values, count: int, room: int) -> Values:
-    larger = np.empty(room, dtype=held.dtype)
-    larger[:count] = held[:count]
-    return larger

@@ -52,7 +52,7 @@ class Order:
 
     def move_out_of(self, data: Bytes) -> None:
         """Copy the payloads of what is held back and lies in these bytes, so that nothing needs them any more."""
-        self._held = [_own(held) if held.data is data else held for held in self._held]
+        self._held = [own(held.packets, held.data) if held.data is data else held for held in self._held]
 
     @property
     def is_worth_it(self) -> bool:
@@ -108,12 +108,17 @@ class Order:
         return Ordered(pick(packets, order), data)
 
 
-def _own(held: Ordered) -> Ordered:
-    """Return packets with payloads of their own."""
-    packets = copy(held.packets)
-    data = np.empty(int(packets["payload_captured"].sum(dtype=np.int64)), dtype=np.uint8)
-    headers.gather_payloads(packets, held.data, 0, data)
-    return Ordered(packets, data)
+def own(packets: Rows, data: Bytes) -> Ordered:
+    """Return a copy of packets with no other bytes than their payloads.
+
+    Raises
+    ------
+    nothing
+    """
+    packets = copy(packets)
+    payloads = np.empty(int(packets["payload_captured"].sum(dtype=np.int64)), dtype=np.uint8)
+    headers.gather_payloads(packets, data, 0, payloads)
+    return Ordered(packets, payloads)
 
 
 def _place(packet: np.void) -> tuple[int, int, int]:

@@ -12,13 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
-import numpy as np
-
 from sensor.announcements import announced
 from sensor.decode import Decoder
 from sensor.flows import FlowOptions
-from sensor.kernels.headers import gather_payloads
-from sensor.rows import copy, pick
+from sensor.order import own
+from sensor.rows import pick
 from sensor.schema import Batch
 from sensor.sources.chains import ALL_FRAMES
 from sensor.sources.files import Reader, sha256
@@ -27,6 +25,7 @@ from sensor.wire import DO_PORT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import numpy as np
     import numpy.typing as npt
 
     from sensor.announcements import Announced
@@ -80,10 +79,8 @@ class Part:
 
     def compact(self) -> Part:
         """Return the same with no other bytes than the packets' payloads."""
-        packets = copy(self.packets)
-        data = np.empty(int(packets["payload_captured"].sum(dtype=np.int64)), dtype=np.uint8)
-        gather_payloads(packets, self.data, 0, data)
-        return Part(packets, data, self.front_ns, self.announced)
+        kept = own(self.packets, self.data)
+        return Part(kept.packets, kept.data, self.front_ns, self.announced)
 
 
 class Reading(Protocol):

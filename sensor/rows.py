@@ -5,7 +5,7 @@ A row is then copied as fast as memory allows, its padding too: twenty to forty 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sensor.schema import Rows
+
+Kind = TypeVar("Kind", bound=np.generic)
 
 
 def copy(rows: Rows) -> Rows:
@@ -44,7 +46,7 @@ def join(parts: Sequence[Rows]) -> Rows:
     return np.concatenate([_plain(part) for part in filled]).view(parts[0].dtype)
 
 
-def roomier(rows: Rows, filled: int, room: int) -> Rows:
+def roomier(rows: npt.NDArray[Kind], filled: int, room: int) -> npt.NDArray[Kind]:
     """Return room for so many rows, of which the first are copied and the rest may hold anything.
 
     Raises
@@ -67,5 +69,5 @@ def pick(rows: Rows, which: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Ro
     return _plain(rows)[which].view(rows.dtype)
 
 
-def _plain(rows: Rows) -> npt.NDArray[Any]:
+def _plain(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return rows.view(np.dtype((np.void, rows.dtype.itemsize)))

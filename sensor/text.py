@@ -65,10 +65,7 @@ def chosen(words: Sequence[str], which: npt.NDArray[np.integer[Any]]) -> pd.arra
     nothing
     """
     places = pa.array(np.where(which < 0, which + len(words), which).astype(np.int64))
-    strings: pd.arrays.ArrowStringArray = pd.array(
-        pa.array(words, pa.large_string()).take(places), dtype=pd.StringDtype(storage="pyarrow", na_value=np.nan)
-    )
-    return strings
+    return _as_text(pa.array(words, pa.large_string()).take(places))
 
 
 def hexes(raw: Bytes, present: Flags | None = None) -> pd.arrays.ArrowStringArray:
@@ -175,6 +172,9 @@ def _flags(present: Flags | None, rows: int) -> Flags:
 
 def _strings(text: Bytes, offsets: npt.NDArray[np.int64]) -> pd.arrays.ArrowStringArray:
     # Large strings: 64-bit offsets, which is also what pandas keeps, so nothing is copied.
-    values = pa.LargeStringArray.from_buffers(offsets.size - 1, pa.py_buffer(offsets), pa.py_buffer(text))
+    return _as_text(pa.LargeStringArray.from_buffers(offsets.size - 1, pa.py_buffer(offsets), pa.py_buffer(text)))
+
+
+def _as_text(values: Any) -> pd.arrays.ArrowStringArray:
     strings: pd.arrays.ArrowStringArray = pd.array(values, dtype=pd.StringDtype(storage="pyarrow", na_value=np.nan))
     return strings

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, reduce
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -538,17 +538,7 @@ def grouped(frame: pd.DataFrame, columns: Iterable[str]) -> Whole:
     ------
     nothing
     """
-    code, many = np.zeros(len(frame), np.int64), 1
-    for name in columns:
-        codes, values = _coded(frame, name)
-        if values == 1:
-            continue
-        if many == 1:
-            code, many = codes, values
-        else:
-            code, distinct = pd.factorize(code * (values + 1) + codes)
-            code, many = code.astype(np.int64), len(distinct)
-    return code
+    return reduce(_paired, (_coded(frame, name) for name in columns), (np.zeros(len(frame), np.int64), 1))[0]
 
 
 def _is_once(values: Whole) -> bool:
@@ -563,12 +553,17 @@ def _coded(frame: pd.DataFrame, name: str) -> tuple[Whole, int]:
         for each in _NUMBERS.get(name, (name,))
         if name not in _NUMBERS or each in frame
     ] or [pd.factorize(frame[name], use_na_sentinel=False)]
-    code, many = found[-1][0].astype(np.int64), len(found[-1][1])
-    for codes, values in found[:-1]:
-        if len(values) > 1:
-            code, distinct = pd.factorize(code * (len(values) + 1) + codes)
-            code, many = code.astype(np.int64), len(distinct)
-    return code, many
+    return reduce(_paired, [(codes.astype(np.int64), len(values)) for codes, values in reversed(found)])
+
+
+def _paired(one: tuple[Whole, int], other: tuple[Whole, int]) -> tuple[Whole, int]:
+    """Return the number of each row's pair of numbers, from 0 as they come, and how many there are."""
+    if other[1] == 1:
+        return one
+    if one[1] == 1:
+        return other
+    code, distinct = pd.factorize(one[0] * (other[1] + 1) + other[0])
+    return code.astype(np.int64), len(distinct)
 
 
 def _are_distinct(frame: pd.DataFrame, name: str) -> bool:

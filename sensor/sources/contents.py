@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import bz2
-import contextlib
 import gzip
 import io
 import lzma
 import mmap
 import os
-import queue
 import stat
 import threading
 import zlib
@@ -17,6 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+
+from sensor.waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,6 @@ _HEAD_BYTES: Final = 32  # enough for every magic and for a pcap's header
 _PORTION_BYTES: Final = 64 * 1024
 # Free bytes before a window of a stream: there goes what was left of the one before, a record at most.
 _ROOM_BYTES: Final = 512 * 1024
-_WAITING: Final = 1  # windows that were read ahead, beside the one that is being read
 _PATIENCE_S: Final = 1.0
 _FAR_BEHIND: Final = 512 * 1024 * 1024
 _BEHIND: Final = 32 * 1024 * 1024  # of a mapped file; older pages can be read again if a held packet needs them
@@ -127,28 +126,24 @@ class _Ahead(threading.Thread):
     def __init__(self, held: Contents, step: int) -> None:
         super().__init__(name="decompress", daemon=True)
         self._held, self._step = held, step
-        self._made: queue.Queue[Bytes] = queue.Queue(_WAITING)
-        self._given_up = False
+        self._made: Waiting[Bytes] = Waiting(0)  # one is read ahead, beside the one that is looked at
         self.start()
 
     def run(self) -> None:
         """Read on until the stream ends or nobody wants it any more."""
-        while not self._given_up:
-            part = self._held.read(self._step, _ROOM_BYTES)
-            self._made.put(part)
-            if len(part) <= _ROOM_BYTES:
+        while len(part := self._held.read(self._step, _ROOM_BYTES)) > _ROOM_BYTES:
+            if not self._made.put(part, len(part)):
                 return
+        self._made.put(None, 0)
 
     def read(self) -> Bytes:
         """Return the next window; one without bytes is the end."""
-        return self._made.get()
+        part = self._made.get()
+        return np.empty(0, dtype=np.uint8) if part is None else part
 
     def stop(self) -> None:
         """End the thread, but do not wait for ever: a disk may hang."""
-        self._given_up = True
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._made.get_nowait()
+        self._made.give_up()
         self.join(_PATIENCE_S)
 
 
