@@ -62,7 +62,7 @@ class FlowTable:
         self._holes = np.zeros(options.holes, dtype=tracking.HOLE)
         self._recent = np.zeros(65536, dtype=tracking.RECENT)
         self._recent["ts_ns"] = -(2**62)
-        self._table = np.zeros(15, dtype=np.int64)
+        self._table = np.zeros(19, dtype=np.int64)
         self._table[tracking.FREE_HOLE] = tracking.NONE
         self._capacity = options.capacity
         self._empty()
@@ -110,10 +110,7 @@ class FlowTable:
             windows, endings = self._windows.room(), self._endings.room()
             tracking.track(
                 packets,
-                self._slots,
-                self._due,
-                self._index,
-                self._holes,
+                *self._kept,
                 self._recent,
                 self._table,
                 self._options,
@@ -134,10 +131,7 @@ class FlowTable:
         while True:
             windows, endings = self._windows.room(), self._endings.room()
             at = tracking.sweep(
-                self._slots,
-                self._due,
-                self._index,
-                self._holes,
+                *self._kept,
                 self._table,
                 self._options,
                 at,
@@ -158,12 +152,18 @@ class FlowTable:
         """Begin with no flows, and give back the memory of those that were."""
         # Room for all flows that may ever live is reserved at once and costs memory page by page, as it is used: one
         # that is copied to a larger one stands still for a second where it can least afford to.
-        self._slots = _reserved(self._capacity, tracking.SLOT)
-        self._due = _reserved(self._capacity, np.dtype(np.int64))
-        self._index = _reserved(1 << (2 * self._capacity - 1).bit_length(), np.dtype(np.uint64))
-        self._table[tracking.LIVE] = self._table[tracking.USED_SLOTS] = 0
-        for empty in (tracking.FREE_SLOT, tracking.OLDEST, tracking.YOUNGEST):
-            self._table[empty] = tracking.NONE
+        self._kept = (
+            _reserved(self._capacity, tracking.SLOT),
+            _reserved(self._capacity + 1, tracking.STREAM),
+            _reserved(self._capacity + 1, tracking.COUNT),
+            _reserved(self._capacity, np.dtype(np.int64)),
+            _reserved(1 << (2 * self._capacity - 1).bit_length(), np.dtype(np.uint32)),
+            self._holes,
+        )
+        self._kept[1][0]["holes"] = tracking.NONE
+        self._table[[tracking.LIVE, tracking.USED_SLOTS]] = 0
+        self._table[[tracking.FREE_SLOT, tracking.OLDEST, tracking.YOUNGEST]] = tracking.NONE
+        self._table[[tracking.FREE_STREAM, tracking.USED_STREAMS, tracking.FREE_COUNT, tracking.USED_COUNTS]] = 0
 
     def take(self) -> tuple[Rows, Rows]:
         """Hand out the Windows and Endings finished since the last call."""

@@ -12,7 +12,7 @@ import numpy as np
 from sensor.kernels import INT64, INT64S, Array, inline, kernel, rows
 from sensor.schema import END_REASONS, WEIRD_BIT, Endings, Packets, Tracks, Windows
 
-# --- one flow of the table -----------------------------------------------------------------------------------------
+# --- what the table keeps: of every flow, of those whose streams have moved, of those whose window is open -----------
 SLOT = np.dtype(
     [
         ("orig_hi", np.uint64),
@@ -20,15 +20,40 @@ SLOT = np.dtype(
         ("resp_hi", np.uint64),
         ("resp_lo", np.uint64),
         ("flow", np.int64),
-        ("connection", np.int64),  # the number it began with
         ("start_ns", np.int64),
         ("last_ns", np.int64),
-        # stream positions by direction (0 = by the originator)
+        ("origin", np.uint32, (2,)),
+        # list links: least recently used first
+        ("older", np.int32),
+        ("younger", np.int32),
+        ("stream", np.int32),
+        ("count", np.int32),
+        ("home", np.uint32),  # lower half of the hash: where the index has it, or behind
+        ("orig_port", np.uint16),
+        ("resp_port", np.uint16),
+        ("weird", np.uint16),
+        ("seen", np.uint16),
+        ("vlan", np.uint16),
+        ("ip_version", np.uint8),
+        ("guessed", np.uint8),
+    ],
+    align=True,
+)
+# Stream positions by direction (0 = by the originator). Record 0 is that of all flows that have none: never written.
+STREAM = np.dtype(
+    [
         ("low", np.int64, (2,)),
         ("top", np.int64, (2,)),
         ("acked", np.int64, (2,)),
         ("given_up", np.int64, (2,)),
-        # the window being counted
+        ("connection", np.int64),  # the number it began with; without a record it is that of the flow
+        ("holes", np.int32, (2,)),
+    ],
+    align=True,
+)
+# The window being counted. Record 0 is none.
+COUNT = np.dtype(
+    [
         ("window_ns", np.int64),
         ("first_number", np.int64),
         ("first_offset", np.int64),
@@ -43,18 +68,6 @@ SLOT = np.dtype(
         ("syn_acks", np.int32),
         ("resets", np.int32),
         ("fins", np.int32),
-        # list links: least recently used first; holes by direction
-        ("older", np.int32),
-        ("younger", np.int32),
-        ("holes", np.int32, (2,)),
-        ("origin", np.uint32, (2,)),
-        ("weird", np.uint32),
-        ("seen", np.uint32),
-        ("orig_port", np.uint16),
-        ("resp_port", np.uint16),
-        ("vlan", np.uint16),
-        ("ip_version", np.uint8),
-        ("guessed", np.uint8),
     ],
     align=True,
 )
@@ -66,7 +79,7 @@ RECENT = np.dtype([("print", np.uint64), ("ts_ns", np.int64)], align=True)
 HAS_ORIGIN, FROM_START, SAW_FIN, SAW_RST, SAW_PACKET, ACKED_SYN = 1, 4, 16, 64, 256, 1024
 SAW_SYN, SAW_SYN_ACK, UP = 1 << 12, 1 << 13, 1 << 14
 
-# --- the table's own numbers, int64[15] -----------------------------------------------------------------------------
+# --- the table's own numbers, int64[19] -----------------------------------------------------------------------------
 (
     LIVE,
     NEXT_FLOW,
@@ -83,7 +96,11 @@ SAW_SYN, SAW_SYN_ACK, UP = 1 << 12, 1 << 13, 1 << 14
     NOW,
     ON_PORT,
     ODD,
-) = range(15)
+    FREE_STREAM,
+    USED_STREAMS,
+    FREE_COUNT,
+    USED_COUNTS,
+) = range(19)
 NONE = -1
 
 # --- options, int64[7] ----------------------------------------------------------------------------------------------
@@ -105,9 +122,8 @@ MASK32 = np.int64(0xFFFFFFFF)
 # So many packets are looked at together before they are followed.
 AHEAD = 32
 
-_SLOTS = rows(SLOT)
-_INDEX = Array(np.dtype(np.uint64))
-_HOLES = rows(HOLE)
+# slots, streams, counts, due, index, holes
+_TABLE = (rows(SLOT), rows(STREAM), rows(COUNT), INT64S, Array(np.dtype(np.uint32)), rows(HOLE))
 _RECENT = rows(RECENT)
 _PACKETS = rows(Packets.dtype(), readonly=True)
 _TRACKS = rows(Tracks.dtype())
@@ -141,6 +157,77 @@ def position_of(seq, origin, near):
     return near + delta
 
 
+# --- streams and counts: two pools, each with room for all flows that may live ----------------------------------------
+@inline()
+def own_stream(table, streams, slot):
+    """Return the number of a flow's stream record, to be written to; it takes one from the pool if it has none."""
+    at = np.int64(slot.stream)
+    if at == 0:
+        at = table[FREE_STREAM]
+        if at != 0:
+            table[FREE_STREAM] = np.int64(streams[at].holes[0])
+        else:
+            table[USED_STREAMS] += 1
+            at = table[USED_STREAMS]
+        stream = streams[at]
+        for way in range(2):
+            stream.low[way] = 0
+            stream.top[way] = 0
+            stream.acked[way] = 0
+            stream.given_up[way] = 0
+            stream.holes[way] = NONE
+        stream.connection = slot.flow
+        slot.stream = np.int32(at)
+    return at
+
+
+@inline()
+def free_stream(table, streams, slot):
+    """Give the stream record of a flow back to the pool."""
+    at = np.int64(slot.stream)
+    if at != 0:
+        streams[at].holes[0] = np.int32(table[FREE_STREAM])
+        table[FREE_STREAM] = at
+        slot.stream = 0
+
+
+@inline()
+def new_count(table, counts, slot, start_ns, packet):
+    """Begin a window, at its first packet, with nothing counted."""
+    at = table[FREE_COUNT]
+    if at != 0:
+        table[FREE_COUNT] = np.int64(counts[at].first_input)
+    else:
+        table[USED_COUNTS] += 1
+        at = table[USED_COUNTS]
+    count = counts[at]
+    count.window_ns = start_ns
+    count.first_number = packet.number
+    count.first_offset = packet.offset
+    count.first_ts_ns = packet.ts_ns
+    count.first_input = packet.input
+    for way in range(2):
+        count.bytes[way] = 0
+        count.payload[way] = 0
+        count.packets[way] = 0
+    count.retransmitted = 0
+    count.duplicates = 0
+    count.syns = 0
+    count.syn_acks = 0
+    count.resets = 0
+    count.fins = 0
+    slot.count = np.int32(at)
+
+
+@inline()
+def free_count(table, counts, slot):
+    """Give the record of a window that is over back to the pool."""
+    at = np.int64(slot.count)
+    counts[at].first_input = np.int32(table[FREE_COUNT])
+    table[FREE_COUNT] = at
+    slot.count = 0
+
+
 # --- holes: a list by position in a shared pool --------------------------------------------------------------------
 @inline()
 def free_hole(table, holes, hole):
@@ -167,17 +254,17 @@ def new_hole(table, holes, start, end, following):
 
 
 @inline()
-def add_hole(table, holes, slot, way, start, end):
+def add_hole(table, holes, slot, stream, way, start, end):
     """Remember that [start, end) is missing; it lies above all other holes of this direction, or below."""
-    head = np.int64(slot.holes[way])
+    head = np.int64(stream.holes[way])
     if head == NONE or holes[head].start >= end:
         hole = new_hole(table, holes, start, end, head)
         if hole == NONE:
-            slot.given_up[way] += end - start
+            stream.given_up[way] += end - start
             slot.weird |= HOLES_MERGED
             table[HOLES_LOST] += 1
         else:
-            slot.holes[way] = np.int32(hole)
+            stream.holes[way] = np.int32(hole)
         return
     count = 1
     last = head
@@ -186,14 +273,14 @@ def add_hole(table, holes, slot, way, start, end):
         count += 1
     if count >= MAX_HOLES:
         following = np.int64(holes[head].next)
-        slot.given_up[way] += holes[head].end - holes[head].start
+        stream.given_up[way] += holes[head].end - holes[head].start
         slot.weird |= HOLES_MERGED
         table[HOLES_LOST] += 1
         free_hole(table, holes, head)
-        slot.holes[way] = np.int32(following)
+        stream.holes[way] = np.int32(following)
     hole = new_hole(table, holes, start, end, NONE)
     if hole == NONE:
-        slot.given_up[way] += end - start
+        stream.given_up[way] += end - start
         slot.weird |= HOLES_MERGED
         table[HOLES_LOST] += 1
     else:
@@ -201,11 +288,11 @@ def add_hole(table, holes, slot, way, start, end):
 
 
 @inline()
-def fill_holes(table, holes, slot, way, start, end):
+def fill_holes(table, holes, slot, stream, way, start, end):
     """Fill what [start, end) covers of the holes; returns how many bytes of it were missing."""
     found = np.int64(0)
     before = np.int64(NONE)
-    hole = np.int64(slot.holes[way])
+    hole = np.int64(stream.holes[way])
     while hole != NONE and holes[hole].start < end:
         following = np.int64(holes[hole].next)
         if holes[hole].end <= start:
@@ -220,7 +307,7 @@ def fill_holes(table, holes, slot, way, start, end):
             upper = new_hole(table, holes, high, holes[hole].end, following)
             if upper == NONE:
                 # No room to split: the upper part is given up as missing for good.
-                slot.given_up[way] += holes[hole].end - high
+                stream.given_up[way] += holes[hole].end - high
                 slot.weird |= HOLES_MERGED
                 table[HOLES_LOST] += 1
             else:
@@ -237,7 +324,7 @@ def fill_holes(table, holes, slot, way, start, end):
             before = hole
         else:
             if before == NONE:
-                slot.holes[way] = np.int32(following)
+                stream.holes[way] = np.int32(following)
             else:
                 holes[before].next = np.int32(following)
             free_hole(table, holes, hole)
@@ -246,56 +333,55 @@ def fill_holes(table, holes, slot, way, start, end):
 
 
 @inline()
-def drop_holes(table, holes, slot, way):
+def drop_holes(table, holes, stream, way):
     """Give all holes of a direction back; returns the bytes below `acked` that were missing."""
     missing = np.int64(0)
-    hole = np.int64(slot.holes[way])
-    acked = slot.acked[way]
+    hole = np.int64(stream.holes[way])
+    acked = stream.acked[way]
     while hole != NONE:
         following = np.int64(holes[hole].next)
         if holes[hole].start < acked:
             missing += min(holes[hole].end, acked) - holes[hole].start
         free_hole(table, holes, hole)
+        stream.holes[way] = np.int32(following)
         hole = following
-    slot.holes[way] = NONE
     return missing
 
 
 @inline()
-def account(table, holes, slot, way, start, length):
+def account(table, streams, holes, slot, way, start, length):
     """Account a payload at a stream position; returns how many of its bytes are new."""
-    if length == 0:
-        return np.int64(0)
     end = start + length
-    low = slot.low[way]
-    top = slot.top[way]
     fixed = slot.seen & np.uint32(FROM_START << way)
     new = np.int64(0)
     if fixed and start < 0:
         start = np.int64(0)
         if end <= 0:
             return new
+    stream = streams[own_stream(table, streams, slot)]
+    low = stream.low[way]
+    top = stream.top[way]
     if low == top and not fixed:
-        slot.low[way] = start
-        slot.top[way] = end
+        stream.low[way] = start
+        stream.top[way] = end
         return length
     if start < low:
         if end < low:
-            add_hole(table, holes, slot, way, end, low)
+            add_hole(table, holes, slot, stream, way, end, low)
             new += end - start
         else:
             new += low - start
-        slot.low[way] = start
+        stream.low[way] = start
     inside = max(start, low)
     if inside < min(end, top):
-        new += fill_holes(table, holes, slot, way, inside, min(end, top))
+        new += fill_holes(table, holes, slot, stream, way, inside, min(end, top))
     if end > top:
         if start > top:
-            add_hole(table, holes, slot, way, top, start)
+            add_hole(table, holes, slot, stream, way, top, start)
             new += end - start
         else:
             new += end - top
-        slot.top[way] = end
+        stream.top[way] = end
     return new
 
 
@@ -329,97 +415,76 @@ def link_last(table, slots, at):
 
 
 @inline()
-def slot_hash(slot, seed):
-    """Hash the five-tuple of a slot; both directions give the same."""
-    return end_hash(slot.orig_hi, slot.orig_lo, slot.orig_port, seed) + end_hash(
-        slot.resp_hi, slot.resp_lo, slot.resp_port, seed
-    )
-
-
-@inline()
 def index_put(index, where, at):
-    """Enter slot `at` under a hash: upper 32 bits of an entry are the hash's, lower 32 are slot + 1."""
+    """Enter slot `at` under a hash.
+
+    An entry's lower bits, as many as a place in the index has, are slot + 1; those above are of the hash's upper half.
+    """
     mask = np.uint64(index.shape[0] - 1)
     spot = where & mask
     while index[spot] != 0:
         spot = (spot + np.uint64(1)) & mask
-    index[spot] = (where & np.uint64(0xFFFFFFFF00000000)) | np.uint64(at + 1)
+    index[spot] = np.uint32(((where >> np.uint64(32)) & ~mask) | np.uint64(at + 1))
 
 
 @inline()
-def index_remove(index, slots, where, at, seed):
+def index_remove(index, slots, at):
     """Take slot `at` out, and move later entries of the run back so that no search ends early."""
     mask = np.uint64(index.shape[0] - 1)
-    spot = where & mask
-    while (index[spot] & np.uint64(0xFFFFFFFF)) != np.uint64(at + 1):
+    spot = np.uint64(slots[at].home) & mask
+    while (np.uint64(index[spot]) & mask) != np.uint64(at + 1):
         spot = (spot + np.uint64(1)) & mask
     follow = spot
     while True:
         follow = (follow + np.uint64(1)) & mask
-        entry = index[follow]
+        entry = np.uint64(index[follow])
         if entry == 0:
             break
-        home = slot_hash(slots[np.int64(entry & np.uint64(0xFFFFFFFF)) - 1], seed) & mask
+        home = np.uint64(slots[np.int64(entry & mask) - 1].home) & mask
         # Move it if its home does not lie cyclically in (spot, follow].
         if ((follow - home) & mask) >= ((follow - spot) & mask):
-            index[spot] = entry
+            index[spot] = np.uint32(entry)
             spot = follow
     index[spot] = 0
 
 
 @inline()
-def emit_window(slot, out_windows, count):
-    """Write the window being counted as a row, and begin anew."""
-    row = out_windows[count]
+def emit_window(table, counts, slot, out_windows, done):
+    """Write the window being counted as a row, and count no more; `done` is moved on."""
+    row = out_windows[done[DONE_WINDOWS]]
+    done[DONE_WINDOWS] += 1
+    count = counts[slot.count]
     row.flow = slot.flow
     row.flow_start_ns = slot.start_ns
-    row.window_start_ns = slot.window_ns
+    row.window_start_ns = count.window_ns
     row.orig_hi = slot.orig_hi
     row.orig_lo = slot.orig_lo
     row.resp_hi = slot.resp_hi
     row.resp_lo = slot.resp_lo
-    row.orig_bytes = slot.bytes[0]
-    row.resp_bytes = slot.bytes[1]
-    row.orig_payload_bytes = slot.payload[0]
-    row.resp_payload_bytes = slot.payload[1]
-    row.retransmitted_bytes = slot.retransmitted
-    row.first_number = slot.first_number
-    row.first_offset = slot.first_offset
-    row.first_ts_ns = slot.first_ts_ns
+    row.orig_bytes = count.bytes[0]
+    row.resp_bytes = count.bytes[1]
+    row.orig_payload_bytes = count.payload[0]
+    row.resp_payload_bytes = count.payload[1]
+    row.retransmitted_bytes = count.retransmitted
+    row.first_number = count.first_number
+    row.first_offset = count.first_offset
+    row.first_ts_ns = count.first_ts_ns
     row.last_ts_ns = slot.last_ns
-    row.first_input = slot.first_input
-    row.orig_packets = slot.packets[0]
-    row.resp_packets = slot.packets[1]
-    row.duplicate_packets = slot.duplicates
-    row.syns = slot.syns
-    row.syn_acks = slot.syn_acks
-    row.resets = slot.resets
-    row.fins = slot.fins
+    row.first_input = count.first_input
+    row.orig_packets = count.packets[0]
+    row.resp_packets = count.packets[1]
+    row.duplicate_packets = count.duplicates
+    row.syns = count.syns
+    row.syn_acks = count.syn_acks
+    row.resets = count.resets
+    row.fins = count.fins
     row.orig_port = slot.orig_port
     row.resp_port = slot.resp_port
     row.vlan = slot.vlan
     row.ip_version = slot.ip_version
     row.role_guessed = slot.guessed
     row.established = np.uint8(1) if slot.seen & np.uint32(UP) else np.uint8(0)
-    clear_window(slot)
-
-
-@inline()
-def clear_window(slot):
-    """Begin a window with nothing counted."""
-    slot.window_ns = NONE
-    slot.bytes[0] = 0
-    slot.bytes[1] = 0
-    slot.payload[0] = 0
-    slot.payload[1] = 0
-    slot.retransmitted = 0
-    slot.packets[0] = 0
-    slot.packets[1] = 0
-    slot.duplicates = 0
-    slot.syns = 0
-    slot.syn_acks = 0
-    slot.resets = 0
-    slot.fins = 0
+    free_count(table, counts, slot)
 
 
 @inline()
@@ -471,10 +536,10 @@ def conn_state(slot):
 
 
 @inline()
-def gap_of(table, holes, slot, way):
+def gap_of(table, holes, slot, stream, way):
     """Return the bytes of a direction that were ACKed but never seen, and free its holes."""
-    missing = drop_holes(table, holes, slot, way) + slot.given_up[way]
-    tail = slot.acked[way] - slot.top[way]
+    missing = drop_holes(table, holes, stream, way) + stream.given_up[way]
+    tail = stream.acked[way] - stream.top[way]
     # A FIN takes one sequence number; an ACK one beyond the last byte may speak of a FIN that was not seen.
     if slot.seen & np.uint32(SAW_FIN << way) or tail == 1:
         tail -= 1
@@ -484,9 +549,11 @@ def gap_of(table, holes, slot, way):
 
 
 @inline()
-def emit_ending(table, holes, slot, reason, out_endings, count):
-    """Write a finished flow as a row, and free its holes."""
-    row = out_endings[count]
+def emit_ending(table, streams, holes, slot, reason, out_endings, done):
+    """Write a finished flow as a row, and free its holes; `done` is moved on."""
+    row = out_endings[done[DONE_ENDINGS]]
+    done[DONE_ENDINGS] += 1
+    stream = streams[slot.stream]
     row.flow = slot.flow
     row.continued_as = 0
     row.start_ns = slot.start_ns
@@ -495,8 +562,8 @@ def emit_ending(table, holes, slot, reason, out_endings, count):
     row.orig_lo = slot.orig_lo
     row.resp_hi = slot.resp_hi
     row.resp_lo = slot.resp_lo
-    row.orig_gap_bytes = gap_of(table, holes, slot, 0)
-    row.resp_gap_bytes = gap_of(table, holes, slot, 1)
+    row.orig_gap_bytes = gap_of(table, holes, slot, stream, 0)
+    row.resp_gap_bytes = gap_of(table, holes, slot, stream, 1)
     row.weird = slot.weird
     row.orig_port = slot.orig_port
     row.resp_port = slot.resp_port
@@ -530,16 +597,14 @@ def expiry(slot, options):
 
 
 @inline()
-def end_flow(table, slots, due, index, holes, at, reason, counts, out_windows, out_endings):
-    """Write the last window and the ending of a flow and free its slot; `counts` is moved on."""
+def end_flow(table, slots, streams, counts, due, index, holes, at, reason, out_windows, out_endings, done):
+    """Write the last window and the ending of a flow and free all it has; `done` is moved on."""
     slot = slots[at]
-    if slot.window_ns != NONE:
-        emit_window(slot, out_windows, counts[DONE_WINDOWS])
-        counts[DONE_WINDOWS] += 1
-    emit_ending(table, holes, slot, reason, out_endings, counts[DONE_ENDINGS])
-    counts[DONE_ENDINGS] += 1
-    seed = np.uint64(table[SEED])
-    index_remove(index, slots, slot_hash(slot, seed), at, seed)
+    if slot.count != 0:
+        emit_window(table, counts, slot, out_windows, done)
+    emit_ending(table, streams, holes, slot, reason, out_endings, done)
+    free_stream(table, streams, slot)
+    index_remove(index, slots, at)
     unlink(table, slots, at)
     slot.younger = np.int32(table[FREE_SLOT])
     slot.flow = NONE
@@ -606,13 +671,13 @@ def look_ahead(packets, slots, index, recent, seed, start, end, out_tracks):
         entry = index[np.uint64(track_row.connection) & mask]
         print_there = recent[np.int64(np.uint64(track_row.position) & pairs)].print
         # Something must come of what was read, or it would not be.
-        track_row.new_bytes = np.int32((entry ^ print_there) & np.uint64(1))
+        track_row.new_bytes = np.int32((np.uint64(entry) ^ print_there) & np.uint64(1))
         track_row.from_resp = np.uint8(entry != 0)
     for at in range(start, end):
         track_row = out_tracks[at]
         if track_row.from_resp != 0:
             entry = index[np.uint64(track_row.connection) & mask]
-            slot = slots[np.int64(entry & np.uint64(MASK32)) - 1]
+            slot = slots[np.int64(np.uint64(entry) & mask) - 1]
             track_row.new_bytes = np.int32((slot.orig_lo ^ np.uint64(slot.last_ns)) & np.uint64(1))
 
 
@@ -649,23 +714,19 @@ def begin(table, slots, index, packet, where, options):
         slot.resp_lo = packet.src_lo
         slot.resp_port = packet.src_port
     slot.flow = table[NEXT_FLOW]
-    slot.connection = slot.flow
     table[NEXT_FLOW] += 1
     slot.start_ns = packet.ts_ns
     slot.last_ns = packet.ts_ns
-    for way in range(2):
-        slot.low[way] = 0
-        slot.top[way] = 0
-        slot.acked[way] = 0
-        slot.given_up[way] = 0
-        slot.holes[way] = NONE
-        slot.origin[way] = 0
+    slot.origin[0] = 0
+    slot.origin[1] = 0
+    slot.stream = 0
+    slot.count = 0
+    slot.home = np.uint32(where & np.uint64(MASK32))
     slot.weird = 0
     slot.seen = 0
     slot.vlan = packet.vlan
     slot.ip_version = packet.ip_version
     slot.guessed = np.uint8(1) if guessed else np.uint8(0)
-    clear_window(slot)
     index_put(index, where, at)
     link_last(table, slots, at)
     table[LIVE] += 1
@@ -673,12 +734,12 @@ def begin(table, slots, index, packet, where, options):
 
 
 @inline()
-def rebase(holes, slot, way, base):
+def rebase(holes, stream, way, base):
     """Shift all positions of a direction so that `base` becomes 0."""
-    slot.low[way] -= base
-    slot.top[way] -= base
-    slot.acked[way] -= base
-    hole = np.int64(slot.holes[way])
+    stream.low[way] -= base
+    stream.top[way] -= base
+    stream.acked[way] -= base
+    hole = np.int64(stream.holes[way])
     while hole != NONE:
         holes[hole].start -= base
         holes[hole].end -= base
@@ -686,24 +747,26 @@ def rebase(holes, slot, way, base):
 
 
 @inline()
-def set_start(table, holes, slot, way, seq):
+def set_start(table, streams, holes, slot, way, seq):
     """Take a SYN's sequence number as the start of a direction's stream."""
     origin = np.uint32((np.int64(seq) + 1) & MASK32)
     if slot.seen & np.uint32(FROM_START << way):
         return
     if slot.seen & np.uint32(HAS_ORIGIN << way):
-        base = position_of(origin, slot.origin[way], slot.low[way])
-        rebase(holes, slot, way, base)
-        if slot.low[way] < slot.top[way] and slot.low[way] > 0:
-            add_hole(table, holes, slot, way, np.int64(0), slot.low[way])
-        slot.low[way] = 0
-        slot.top[way] = max(slot.top[way], np.int64(0))
+        base = position_of(origin, slot.origin[way], streams[slot.stream].low[way])
+        if base != 0 or slot.stream != 0:
+            stream = streams[own_stream(table, streams, slot)]
+            rebase(holes, stream, way, base)
+            if stream.low[way] < stream.top[way] and stream.low[way] > 0:
+                add_hole(table, holes, slot, stream, way, np.int64(0), stream.low[way])
+            stream.low[way] = 0
+            stream.top[way] = max(stream.top[way], np.int64(0))
     slot.origin[way] = origin
     slot.seen |= np.uint32((HAS_ORIGIN | FROM_START) << way)
 
 
 @inline()
-def starts_anew(slot, packet, way):
+def starts_anew(streams, slot, packet, way):
     """Return whether a SYN without ACK on a known five-tuple begins another connection."""
     if way == 1:
         # The responder opens towards the originator: another connection, if the old one is over or was a guess.
@@ -713,22 +776,39 @@ def starts_anew(slot, packet, way):
         return origin != slot.origin[0]
     if slot.seen & np.uint32(HAS_ORIGIN):
         # Packets overtook their SYN, or an older connection was met in its middle.
-        return position_of(origin, slot.origin[0], slot.low[0]) != slot.low[0]
+        low = streams[slot.stream].low[0]
+        return position_of(origin, slot.origin[0], low) != low
     return False
 
 
-@kernel(_PACKETS, _SLOTS, INT64S, _INDEX, _HOLES, _RECENT, INT64S, INT64S, _TRACKS, _WINDOWS, _ENDINGS, INT64S)
-def track(packets, slots, due, index, holes, recent, table, options, out_tracks, out_windows, out_endings, out_done):
+@kernel(_PACKETS, *_TABLE, _RECENT, INT64S, INT64S, _TRACKS, _WINDOWS, _ENDINGS, INT64S)
+def track(
+    packets,
+    slots,
+    streams,
+    counts,
+    due,
+    index,
+    holes,
+    recent,
+    table,
+    options,
+    out_tracks,
+    out_windows,
+    out_endings,
+    out_done,
+):
     """Put packets, in time order, into their flows.
 
     Parameters
     ----------
     packets : Packets[P]
         Starts at out_done[DONE_PACKETS].
-    slots : SLOT[S]; due : int64[S] ns
-        At least as many as flows may live. `due` says from when on `sweep` must look at a slot.
-    index : uint64[power of two > S]; holes : HOLE[H]; recent : RECENT[power of two]
-    table : int64[15]
+    slots : SLOT[S]; streams : STREAM[S + 1]; counts : COUNT[S + 1]; due : int64[S] ns
+        At least as many as flows may live. `due` says from when on `sweep` must look at a slot. Streams and counts are
+        given to flows as they need them; the first of each is that of the flows without: zeros, without holes.
+    index : uint32[power of two > S]; holes : HOLE[H]; recent : RECENT[power of two]
+    table : int64[19]
     options : int64[7]
     out_tracks : Tracks[P]
     out_windows, out_endings : Windows[W], Endings[E]
@@ -759,16 +839,17 @@ def track(packets, slots, due, index, holes, recent, table, options, out_tracks,
             look_ahead(packets, slots, index, recent, seed, at_packet, looked_at, out_tracks)
         packet = packets[at_packet]
         track_row = out_tracks[at_packet]
-        where = (np.uint64(track_row.flow) << np.uint64(32)) | np.uint64(track_row.connection)
+        tag = np.uint64(track_row.flow)
+        where = (tag << np.uint64(32)) | np.uint64(track_row.connection)
         value = (np.uint64(track_row.slot) << np.uint64(32)) | np.uint64(track_row.position)
         # --- find the flow
         at = np.int64(NONE)
         way = 0
         spot = where & mask
         while index[spot] != 0:
-            entry = index[spot]
-            if (entry ^ where) >> np.uint64(32) == 0:
-                candidate = np.int64(entry & np.uint64(0xFFFFFFFF)) - 1
+            entry = np.uint64(index[spot])
+            if (entry ^ tag) & ~mask == 0:
+                candidate = np.int64(entry & mask) - 1
                 slot = slots[candidate]
                 if (
                     slot.orig_hi == packet.src_hi
@@ -797,10 +878,12 @@ def track(packets, slots, due, index, holes, recent, table, options, out_tracks,
         plain_syn = (packet.flags & 0x16) == 0x02
         if at != NONE:
             reason = is_over(slots[at], packet.ts_ns, options)
-            if reason == 0 and plain_syn and starts_anew(slots[at], packet, way):
+            if reason == 0 and plain_syn and starts_anew(streams, slots[at], packet, way):
                 reason = REUSED_ + 1
             if reason != 0:
-                end_flow(table, slots, due, index, holes, at, reason - 1, out_done, out_windows, out_endings)
+                end_flow(
+                    table, slots, streams, counts, due, index, holes, at, reason - 1, out_windows, out_endings, out_done
+                )
                 at = np.int64(NONE)
         if at == NONE:
             if table[LIVE] >= options[CAPACITY]:
@@ -809,7 +892,20 @@ def track(packets, slots, due, index, holes, recent, table, options, out_tracks,
                 if over == 0:
                     table[EVICTED] += 1
                     over = EVICTED_ + 1
-                end_flow(table, slots, due, index, holes, oldest, over - 1, out_done, out_windows, out_endings)
+                end_flow(
+                    table,
+                    slots,
+                    streams,
+                    counts,
+                    due,
+                    index,
+                    holes,
+                    oldest,
+                    over - 1,
+                    out_windows,
+                    out_endings,
+                    out_done,
+                )
             at = begin(table, slots, index, packet, where, options)
             slot = slots[at]
             way = (
@@ -824,35 +920,30 @@ def track(packets, slots, due, index, holes, recent, table, options, out_tracks,
                 link_last(table, slots, at)
             if packet.ts_ns - slot.start_ns >= options[ACTIVE_NS] and packet.ts_ns >= slot.last_ns:
                 # A very long flow is told in parts; what is known of its streams lives on.
-                if slot.window_ns != NONE:
-                    emit_window(slot, out_windows, out_done[DONE_WINDOWS])
-                    out_done[DONE_WINDOWS] += 1
-                emit_ending(table, holes, slot, ACTIVE_, out_endings, out_done[DONE_ENDINGS])
-                out_endings[out_done[DONE_ENDINGS]].continued_as = table[NEXT_FLOW]
-                out_done[DONE_ENDINGS] += 1
+                if slot.count != 0:
+                    emit_window(table, counts, slot, out_windows, out_done)
+                emit_ending(table, streams, holes, slot, ACTIVE_, out_endings, out_done)
+                out_endings[out_done[DONE_ENDINGS] - 1].continued_as = table[NEXT_FLOW]
+                stream = streams[own_stream(table, streams, slot)]  # which keeps the number that it began with
                 slot.flow = table[NEXT_FLOW]
                 table[NEXT_FLOW] += 1
                 slot.start_ns = packet.ts_ns
                 for side in range(2):
-                    slot.given_up[side] = 0
-                    slot.top[side] = max(slot.top[side], slot.acked[side])
+                    stream.given_up[side] = 0
+                    stream.top[side] = max(stream.top[side], stream.acked[side])
                 slot.weird = 0
         # --- the window
         if packet.ts_ns < slot.last_ns:
             table[LATE] += 1
             slot.weird |= TIME_BACKWARDS
-        inside = packet.ts_ns - slot.window_ns
-        if slot.window_ns == NONE or inside < 0 or inside >= window_ns:
+        inside = packet.ts_ns - counts[slot.count].window_ns
+        if slot.count == 0 or inside < 0 or inside >= window_ns:
+            if slot.count != 0:
+                emit_window(table, counts, slot, out_windows, out_done)
             start = packet.ts_ns // window_ns * window_ns
-            if slot.window_ns != NONE:
-                emit_window(slot, out_windows, out_done[DONE_WINDOWS])
-                out_done[DONE_WINDOWS] += 1
-            slot.window_ns = start
+            new_count(table, counts, slot, start, packet)
             due[at] = start
-            slot.first_number = packet.number
-            slot.first_offset = packet.offset
-            slot.first_ts_ns = packet.ts_ns
-            slot.first_input = packet.input
+        count = counts[slot.count]
         slot.start_ns = min(slot.start_ns, packet.ts_ns)
         slot.last_ns = max(slot.last_ns, packet.ts_ns)
         table[NOW] = max(table[NOW], packet.ts_ns)
@@ -862,7 +953,7 @@ def track(packets, slots, due, index, holes, recent, table, options, out_tracks,
             table[ODD] += 1
             slot.weird |= packet.weird
         track_row.flow = slot.flow
-        track_row.connection = slot.connection
+        track_row.connection = slot.flow if slot.stream == 0 else streams[slot.stream].connection
         track_row.slot = at
         track_row.from_resp = np.uint8(way)
         track_row.new_bytes = 0
@@ -871,7 +962,7 @@ def track(packets, slots, due, index, holes, recent, table, options, out_tracks,
         track_row.from_start = np.uint8(1) if slot.seen & np.uint32(FROM_START << way) else np.uint8(0)
         at_packet += 1
         if is_copy(recent, value, packet.ts_ns, options[COPY_NS]):
-            slot.duplicates += 1
+            count.duplicates += 1
             track_row.duplicate = 1
             continue
         # --- what the flags say
@@ -879,15 +970,15 @@ def track(packets, slots, due, index, holes, recent, table, options, out_tracks,
         flags = packet.flags
         slot.seen |= np.uint32(SAW_PACKET << way)
         if flags & 0x02 and not flags & 0x04:
-            set_start(table, holes, slot, way, packet.seq)
+            set_start(table, streams, holes, slot, way, packet.seq)
             if flags & 0x10:
                 if way == 1:
-                    slot.syn_acks += 1
+                    count.syn_acks += 1
                     slot.seen |= np.uint32(SAW_SYN_ACK)
                 else:
                     slot.seen |= np.uint32(UP)  # both sides opened at once
             elif way == 0:
-                slot.syns += 1
+                count.syns += 1
                 slot.seen |= np.uint32(SAW_SYN)
         elif not flags & 0x04:
             # Anything after the SYNs that comes from the originator, or carries payload, shows that it is up.
@@ -895,10 +986,10 @@ def track(packets, slots, due, index, holes, recent, table, options, out_tracks,
             if way == 1 or answered or packet.payload_bytes > 0:
                 slot.seen |= np.uint32(UP)
         if flags & 0x01:
-            slot.fins += 1
+            count.fins += 1
             slot.seen |= np.uint32(SAW_FIN << way)
         if flags & 0x04:
-            slot.resets += 1
+            count.resets += 1
             slot.seen |= np.uint32(SAW_RST << way)
         # --- where the bytes lie in the stream
         payload = np.int64(packet.payload_bytes)
@@ -909,29 +1000,46 @@ def track(packets, slots, due, index, holes, recent, table, options, out_tracks,
             if not slot.seen & np.uint32(HAS_ORIGIN << other):
                 slot.origin[other] = packet.ack
                 slot.seen |= np.uint32(HAS_ORIGIN << other)
-            acked = position_of(packet.ack, slot.origin[other], max(slot.top[other], slot.acked[other]))
-            slot.acked[other] = max(slot.acked[other], acked)
+            stream = streams[slot.stream]
+            acked = position_of(packet.ack, slot.origin[other], max(stream.top[other], stream.acked[other]))
+            if acked > stream.acked[other]:
+                streams[own_stream(table, streams, slot)].acked[other] = acked
         new = np.int64(0)
         if payload > 0:
             seq = packet.seq
             if flags & 0x02:
                 seq = np.uint32((np.int64(seq) + 1) & MASK32)
-            position = position_of(seq, slot.origin[way], slot.top[way])
+            position = position_of(seq, slot.origin[way], streams[slot.stream].top[way])
             if not flags & 0x04:  # text in a reset is a reason, not a part of the stream
-                new = account(table, holes, slot, way, position, payload)
+                new = account(table, streams, holes, slot, way, position, payload)
             track_row.position = position
         track_row.new_bytes = np.int32(new)
         track_row.from_start = np.uint8(1) if slot.seen & np.uint32(FROM_START << way) else np.uint8(0)
-        slot.packets[way] += 1
-        slot.bytes[way] += packet.ip_bytes
-        slot.payload[way] += new
-        slot.retransmitted += payload - new
+        count.packets[way] += 1
+        count.bytes[way] += packet.ip_bytes
+        count.payload[way] += new
+        count.retransmitted += payload - new
     out_done[DONE_PACKETS] = at_packet
     return at_packet
 
 
-@kernel(_SLOTS, INT64S, _INDEX, _HOLES, INT64S, INT64S, INT64, INT64, INT64, _WINDOWS, _ENDINGS, INT64S)
-def sweep(slots, due, index, holes, table, options, at, until_ns, everything, out_windows, out_endings, out_done):
+@kernel(*_TABLE, INT64S, INT64S, INT64, INT64, INT64, _WINDOWS, _ENDINGS, INT64S)
+def sweep(
+    slots,
+    streams,
+    counts,
+    due,
+    index,
+    holes,
+    table,
+    options,
+    at,
+    until_ns,
+    everything,
+    out_windows,
+    out_endings,
+    out_done,
+):
     """Write the windows that ended by `until_ns`, and end the flows that have expired by then (or all).
 
     Only `due` is read of flows that rest: millions of them cost some milliseconds. When all are ended, the index still
@@ -964,19 +1072,20 @@ def sweep(slots, due, index, holes, table, options, at, until_ns, everything, ou
             if reason == 0 and everything:
                 reason = CLOSED_ + 1 if is_closed(slot) else FLUSHED_ + 1
             if reason != 0 and everything:
-                if slot.window_ns != NONE:
-                    emit_window(slot, out_windows, out_done[DONE_WINDOWS])
-                    out_done[DONE_WINDOWS] += 1
-                emit_ending(table, holes, slot, reason - 1, out_endings, out_done[DONE_ENDINGS])
-                out_done[DONE_ENDINGS] += 1
+                if slot.count != 0:
+                    emit_window(table, counts, slot, out_windows, out_done)
+                emit_ending(table, streams, holes, slot, reason - 1, out_endings, out_done)
                 due[at] = NEVER
             elif reason != 0:
-                end_flow(table, slots, due, index, holes, at, reason - 1, out_done, out_windows, out_endings)
-            elif slot.window_ns != NONE and slot.window_ns < until_ns:
-                emit_window(slot, out_windows, out_done[DONE_WINDOWS])
-                out_done[DONE_WINDOWS] += 1
+                end_flow(
+                    table, slots, streams, counts, due, index, holes, at, reason - 1, out_windows, out_endings, out_done
+                )
+            elif slot.count == 0:
+                due[at] = expiry(slot, options)
+            elif counts[slot.count].window_ns < until_ns:
+                emit_window(table, counts, slot, out_windows, out_done)
                 due[at] = expiry(slot, options)
             else:
-                due[at] = expiry(slot, options) if slot.window_ns == NONE else slot.window_ns
+                due[at] = counts[slot.count].window_ns
         at += 1
     return at

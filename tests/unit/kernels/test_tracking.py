@@ -576,16 +576,20 @@ def tracked(run: Callable[[list[Any]], Any]) -> list[Any]:
 
     packets = decode(batch_of(scenes()))
     options = np.array([10 * SECOND, 60 * SECOND, 5 * SECOND, 100 * SECOND, 4, 7680, 50_000_000], dtype=np.int64)
-    table = np.zeros(15, dtype=np.int64)
+    table = np.zeros(19, dtype=np.int64)
     table[[tracking.FREE_SLOT, tracking.OLDEST, tracking.YOUNGEST, tracking.FREE_HOLE]] = tracking.NONE
     table[tracking.SEED] = 12345
     recent = np.zeros(64, dtype=tracking.RECENT)
     recent["ts_ns"] = -(2**62)
+    streams = np.zeros(5, dtype=tracking.STREAM)
+    streams[0]["holes"] = tracking.NONE
     arrays: list[Any] = [
         packets,
         np.zeros(4, dtype=tracking.SLOT),
+        streams,
+        np.zeros(5, dtype=tracking.COUNT),
         np.zeros(4, dtype=np.int64),
-        np.zeros(16, dtype=np.uint64),
+        np.zeros(16, dtype=np.uint32),
         np.zeros(16, dtype=tracking.HOLE),
         recent,
         table,
@@ -624,7 +628,7 @@ def test_every_column_of_a_track_is_written() -> None:
         ).copy()
         windows, endings, done = Windows.empty(100), Endings.empty(100), np.zeros(4, dtype=np.int64)
         table = FlowTable()
-        state = (table._slots, table._due, table._index, table._holes, table._recent, table._table, table._options)
+        state = (*table._kept, table._recent, table._table, table._options)
         tracking.track(packets, *state, tracks, windows, endings, done)
         told.append(tracks.tolist())
     assert told[0] == told[1]
