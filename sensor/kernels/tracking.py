@@ -26,8 +26,8 @@ SLOT = np.dtype(
         # list links: least recently used first
         ("older", np.int32),
         ("younger", np.int32),
-        ("stream", np.int32),
-        ("count", np.int32),
+        ("stream", np.uint32),
+        ("count", np.uint32),
         ("home", np.uint32),  # lower half of the hash: where the index has it, or behind
         ("orig_port", np.uint16),
         ("resp_port", np.uint16),
@@ -177,7 +177,7 @@ def own_stream(table, streams, slot):
             stream.given_up[way] = 0
             stream.holes[way] = NONE
         stream.connection = slot.flow
-        slot.stream = np.int32(at)
+        slot.stream = np.uint32(at)
     return at
 
 
@@ -216,7 +216,7 @@ def new_count(table, counts, slot, start_ns, packet):
     count.syn_acks = 0
     count.resets = 0
     count.fins = 0
-    slot.count = np.int32(at)
+    slot.count = np.uint32(at)
 
 
 @inline()
@@ -1003,14 +1003,23 @@ def track(
             stream = streams[slot.stream]
             acked = position_of(packet.ack, slot.origin[other], max(stream.top[other], stream.acked[other]))
             if acked > stream.acked[other]:
-                streams[own_stream(table, streams, slot)].acked[other] = acked
+                if slot.stream == 0:
+                    stream = streams[own_stream(table, streams, slot)]
+                stream.acked[other] = acked
         new = np.int64(0)
         if payload > 0:
             seq = packet.seq
             if flags & 0x02:
                 seq = np.uint32((np.int64(seq) + 1) & MASK32)
-            position = position_of(seq, slot.origin[way], streams[slot.stream].top[way])
-            if not flags & 0x04:  # text in a reset is a reason, not a part of the stream
+            stream = streams[slot.stream]
+            top = stream.top[way]
+            position = position_of(seq, slot.origin[way], top)
+            if flags & 0x04:
+                new = np.int64(0)  # text in a reset is a reason, not a part of the stream
+            elif position == top and slot.stream != 0:
+                stream.top[way] = top + payload  # as nearly all do: it goes on where the last one ended
+                new = payload
+            else:
                 new = account(table, streams, holes, slot, way, position, payload)
             track_row.position = position
         track_row.new_bytes = np.int32(new)
