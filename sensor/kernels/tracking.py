@@ -647,7 +647,7 @@ def is_copy(recent, value, ts_ns, copy_ns):
 
 
 @inline()
-def look_ahead(packets, slots, index, recent, seed, start, end, out_tracks):
+def look_ahead(packets, slots, streams, counts, index, recent, seed, start, end, out_tracks):
     """Hash the packets from `start` to `end`, and touch what each will be compared with.
 
     Where the tables are large, most of a packet's cost is the wait for memory that was not looked at lately. Many
@@ -678,7 +678,18 @@ def look_ahead(packets, slots, index, recent, seed, start, end, out_tracks):
         if track_row.from_resp != 0:
             entry = index[np.uint64(track_row.connection) & mask]
             slot = slots[np.int64(np.uint64(entry) & mask) - 1]
-            track_row.new_bytes = np.int32((slot.orig_lo ^ np.uint64(slot.last_ns)) & np.uint64(1))
+            track_row.new_bytes = np.int32((slot.orig_lo ^ np.uint64(slot.home)) & np.uint64(1))
+    for at in range(start, end):
+        track_row = out_tracks[at]
+        if track_row.from_resp != 0:
+            entry = index[np.uint64(track_row.connection) & mask]
+            slot = slots[np.int64(np.uint64(entry) & mask) - 1]
+            touched = streams[slot.stream].low[0] ^ counts[slot.count].packets[0]
+            if slot.older != NONE:
+                touched ^= slots[slot.older].flow
+            if slot.younger != NONE:
+                touched ^= slots[slot.younger].flow
+            track_row.new_bytes = np.int32(touched & 1)
 
 
 @inline()
@@ -836,7 +847,7 @@ def track(
             break
         if at_packet == looked_at:
             looked_at = min(at_packet + AHEAD, packets.shape[0])
-            look_ahead(packets, slots, index, recent, seed, at_packet, looked_at, out_tracks)
+            look_ahead(packets, slots, streams, counts, index, recent, seed, at_packet, looked_at, out_tracks)
         packet = packets[at_packet]
         track_row = out_tracks[at_packet]
         tag = np.uint64(track_row.flow)
