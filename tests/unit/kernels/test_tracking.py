@@ -10,7 +10,7 @@ import pytest
 from sensor.decode import decode
 from sensor.flows import FlowOptions, FlowTable
 from sensor.kernels import tracking
-from sensor.schema import WEIRD_BIT, Endings, Tracks, Windows
+from sensor.schema import WEIRD_BIT, WEIRDS, Endings, Tracks, Windows
 from tests.builders import ACK, FIN, RST, SYN, ethernet, ipv4, ipv6, tcp
 from tests.streams import NOON, ORIG, RESP, SECOND, Tape, batch_of, play, run_as_python
 
@@ -440,6 +440,21 @@ def test_a_very_long_flow_is_told_in_parts() -> None:
     assert [told.flow(n)["role_guessed"] for n in range(3)] == [0, 0, 0]
 
 
+@pytest.mark.parametrize("payload", [b"", b"x"])
+def test_all_parts_of_a_very_long_connection_say_how_it_began(payload: bytes) -> None:
+    tape = Tape(orig_port=50001)
+    for at_s in (0, 60, 120, 180, 240):
+        tape.send(ORIG, -1, flags=SYN, at_ms=at_s * 1000)
+    if payload:
+        tape.frames[1:1] = [(NOON + SECOND, Tape(orig_port=50001).orig(0, payload).frames[0][1])]
+    told = play([*Tape(start_ns=NOON - 1).syn().frames, *tape.frames], FlowOptions(active_s=100))
+    tracks = told.tracks[told.tracks["flow"] != 0]
+    assert tracks["flow"].tolist() == [1, 1, 2, 2, 3] if not payload else [1, 1, 1, 2, 2, 3]
+    assert set(tracks["connection"].tolist()) == {1}
+    assert [told.endings[told.endings["flow"] == flow]["continued_as"][0] for flow in range(4)] == [0, 2, 3, 0]
+    assert sum(told.flow(flow)["orig_payload_bytes"] for flow in range(4)) == len(payload)
+
+
 def test_a_gap_is_told_in_one_part_only() -> None:
     tape = Tape().open().orig(0, b"x" * 10).orig(20, b"x" * 10).resp(0, acked=30)
     tape.orig(30, b"x" * 10, at_ms=200_000).resp(0, acked=40)
@@ -500,6 +515,63 @@ def test_many_flows_come_and_go_in_a_small_table() -> None:
             del used[next(iter(used))]
         used[port] = None
     assert told.table.evicted == evicted
+
+
+# --- what a flow costs ---
+def test_what_every_flow_has_is_small() -> None:
+    assert tracking.SLOT.itemsize == 96
+    assert len(WEIRDS) <= 8 * tracking.SLOT["weird"].itemsize
+    assert 1 << 8 * tracking.SLOT["seen"].itemsize > tracking.UP
+
+
+def numbers(table: FlowTable) -> tuple[int, int, int, int]:
+    """Return how many records of both pools were ever taken, and how many of each are free again."""
+    _, streams, counts, *_ = table._kept
+    free: list[int] = []
+    for first, following in (
+        (tracking.FREE_STREAM, streams["holes"][:, 0]),
+        (tracking.FREE_COUNT, counts["first_input"]),
+    ):
+        met, at = set[int](), int(table._table[first])
+        while at:
+            assert at not in met, "no record is free twice"
+            met.add(at)
+            at = int(following[at])
+        free.append(len(met))
+    return int(table._table[tracking.USED_STREAMS]), int(table._table[tracking.USED_COUNTS]), free[0], free[1]
+
+
+def test_a_flow_of_syns_has_no_streams_and_a_count_only_while_its_window_is_open() -> None:
+    table = FlowTable()
+    tapes = [Tape(orig_port=port, start_ns=NOON + port).syn().syn(at_ms=1) for port in range(50)]
+    table.push(decode(batch_of(sorted(frame for tape in tapes for frame in tape.frames))))
+    assert numbers(table) == (0, 50, 0, 0)
+    table.sweep(NOON + 10 * SECOND)
+    assert (table.living, numbers(table)) == (50, (0, 50, 0, 50))
+    table.push(decode(batch_of(Tape(orig_port=7, start_ns=NOON + 11 * SECOND).orig(0, b"x").frames)))
+    assert numbers(table) == (1, 50, 0, 49)
+
+
+@pytest.mark.parametrize("end", ["reset", "idle", "swept", "evicted"])
+def test_what_flows_had_is_given_back(end: str) -> None:
+    table = FlowTable(FlowOptions(capacity=8, closed_s=5, idle_s=7200 if end == "evicted" else 20))
+    for turn in range(300):
+        start_ns = NOON + turn * 30 * SECOND
+        tapes = [Tape(orig_port=turn * 8 + port, start_ns=start_ns + port) for port in range(8)]
+        for tape in tapes:
+            tape.open().orig(0, b"a").orig(9, b"b").resp(0, b"c", acked=5)
+            if end == "reset":
+                tape.reset(RESP)
+        table.push(decode(batch_of(sorted(frame for tape in tapes for frame in tape.frames))))
+        if end == "swept":
+            table.sweep(start_ns + 25 * SECOND)
+            assert numbers(table) == (8, 8, 8, 8)
+    assert numbers(table)[:2] == (8, 8)
+    windows, endings = table.take()
+    assert len(windows) == len(endings) == 2400 - table.living
+    assert table.evicted == (2392 if end == "evicted" else 0)
+    table.sweep(NOON, everything=True)
+    assert numbers(table) == (0, 0, 0, 0)
 
 
 # --- windows ---
@@ -570,8 +642,8 @@ def scenes() -> list[tuple[int, bytes]]:
     return sorted(frames, key=lambda frame: frame[0])
 
 
-def tracked(run: Callable[[list[Any]], Any]) -> list[Any]:
-    """Run the kernel itself, without `FlowTable`, with a small table."""
+def tracked(run: Callable[[list[Any]], Any]) -> list[np.ndarray]:
+    """Run the kernel itself, without `FlowTable`, with a small table; returns that and what was written."""
     from sensor.decode import decode
 
     packets = decode(batch_of(scenes()))
@@ -583,6 +655,7 @@ def tracked(run: Callable[[list[Any]], Any]) -> list[Any]:
     recent["ts_ns"] = -(2**62)
     streams = np.zeros(5, dtype=tracking.STREAM)
     streams[0]["holes"] = tracking.NONE
+    nothing = [streams[:1].tobytes(), bytes(tracking.COUNT.itemsize)]
     arrays: list[Any] = [
         packets,
         np.zeros(4, dtype=tracking.SLOT),
@@ -601,13 +674,26 @@ def tracked(run: Callable[[list[Any]], Any]) -> list[Any]:
     ]
     run(arrays)
     assert arrays[-1][tracking.WHY] == tracking.FINISHED
-    return [array.tobytes() for array in arrays[1:]]
+    # What all flows without them have for streams and a count is as it was.
+    assert [kept[:1].tobytes() for kept in arrays[2:4]] == nothing
+    return arrays[1:]
 
 
 def test_the_kernel_gives_the_same_as_python(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = tracked(lambda arrays: tracking.track(*arrays))
     plain = tracked(lambda arrays: run_as_python(tracking.track, tracking, monkeypatch, arrays))
-    assert plain == compiled
+    assert [array.tobytes() for array in plain] == [array.tobytes() for array in compiled]
+
+
+def test_flows_of_one_hash_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = tracked(lambda arrays: tracking.track(*arrays))
+    monkeypatch.setattr(tracking, "end_hash", lambda *_: np.uint64(7))
+    plain = tracked(lambda arrays: run_as_python(tracking.track, tracking, monkeypatch, arrays))
+    index = plain[4]
+    assert np.count_nonzero(index) == plain[7][tracking.LIVE] == 4
+    assert set(np.flatnonzero(index).tolist()) == {14, 15, 0, 1}
+    for left, right in zip(plain[-4:], compiled[-4:], strict=True):
+        assert left.tobytes() == right.tobytes()
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
