@@ -72,6 +72,7 @@ class Captures:
         self._shares: list[_Share] = []
         self._came: queue.Queue[tuple[int, Told | None]] = queue.Queue(_WAITING)
         self._parts: list[Part] = []
+        self._taken_ns = 0
         self.labels: dict[str, tuple[str, int, int]] = {}
         """Names of addresses as they were announced: the name, since when, and when it was heard last (ns)."""
         self._is_ending = False
@@ -154,8 +155,9 @@ class Captures:
 
     @property
     def is_due(self) -> bool:
-        """Whether enough rows wait to be judged."""
-        return sum(len(part.windows) + sum(map(len, part.messages)) for part in self._parts) >= _PORTION
+        """Whether enough rows wait to be judged, and time has passed that may let them."""
+        rows = sum(len(part.windows) + sum(map(len, part.messages)) for part in self._parts)
+        return rows >= _PORTION and self.until_ns > self._taken_ns
 
     @property
     def until_ns(self) -> int:
@@ -186,6 +188,7 @@ class Captures:
         nothing
         """
         parts, self._parts = self._parts, []
+        self._taken_ns = self.until_ns
         return parts
 
     def facts(self) -> dict[str, RingFacts]:

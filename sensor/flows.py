@@ -16,10 +16,12 @@ from sensor.schema import Endings, Rows, Tracks, Windows
 from sensor.wire import DO_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _SECOND_NS: Final = 1_000_000_000
 _ROOM: Final = 16384
+# Where many rows are finished at once they are handed out by so many: they just fit in room that was doubled twice.
+_PORTION: Final = 4 * _ROOM - 4096
 _SHARE_BITS: Final = 40  # flows of one table are numbered from here on, so that several tables can be judged as one
 
 
@@ -126,6 +128,17 @@ class FlowTable:
 
     def sweep(self, until_ns: int, *, everything: bool = False) -> None:
         """Close the windows before the one that starts at `until_ns` and end expired flows; with `everything`, all."""
+        for _ in self._sweeping(until_ns, everything=everything):
+            pass  # all of it gathers
+
+    def portions(self, until_ns: int, *, everything: bool = False) -> Iterator[tuple[Rows, Rows]]:
+        """Sweep, and meanwhile hand out Windows and Endings whenever many have gathered; `take` then has the rest."""
+        for _ in self._sweeping(until_ns, everything=everything):
+            if max(self._windows.filled, self._endings.filled) >= _PORTION:
+                yield self.take()
+
+    def _sweeping(self, until_ns: int, *, everything: bool) -> Iterator[None]:
+        """Sweep, and give way whenever the room for rows is full."""
         done = np.zeros(4, dtype=np.int64)
         at = 0
         while True:
@@ -145,6 +158,7 @@ class FlowTable:
             self._endings.filled += int(done[tracking.DONE_ENDINGS])
             if done[tracking.WHY] == tracking.FINISHED:
                 break
+            yield
         if everything:
             self._empty()
 

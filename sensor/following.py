@@ -17,6 +17,8 @@ from sensor.messages import Heard, MessageReader
 from sensor.schema import WEIRDS, Endings, Rows, Windows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sensor.order import Ordered
 
 # Rows are handed on in portions of about this many windows: few enough to stay small, enough to be worth it.
@@ -110,8 +112,23 @@ class Following:
         nothing
         """
         self.flows.sweep(until_ns if until_ns is not None else self.last_ns, everything=until_ns is None)
-        windows, endings = self.flows.take()
         self._hear(self.messages.settle(until_ns))
+        return self._part(*self.flows.take())
+
+    def portions(self, until_ns: int | None) -> Iterator[Part]:
+        """Hand out most of what `take` would where that is much, in parts that are not; `take` must follow.
+
+        Raises
+        ------
+        nothing
+        """
+        # What was said comes first: whoever sees a flow end has heard it all.
+        self._hear(self.messages.settle(until_ns))
+        sweep_ns = until_ns if until_ns is not None else self.last_ns
+        for windows, endings in self.flows.portions(sweep_ns, everything=until_ns is None):
+            yield self._part(windows, endings)
+
+    def _part(self, windows: Rows, endings: Rows) -> Part:
         messages, self._messages = self._messages, []
         handshakes, self._handshakes = self._handshakes, []
         return Part(windows, endings, tuple(messages), tuple(handshakes), self.last_ns)

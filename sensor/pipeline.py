@@ -130,6 +130,7 @@ class Pipeline:
         endings = join([part.endings for part in parts]) if parts else Endings.empty()
         messages = [rows for part in parts for rows in part.messages]
         handshakes = [rows for part in parts for rows in part.handshakes]
+        del parts  # many were joined, and need not be kept beside that
         judged = self.activity.push(windows, endings, messages, handshakes, until_ns)
         self.ledger.push(judged.activity, judged.flows, messages, handshakes, until_ns)
         window_ns = self._window_ns

@@ -91,7 +91,7 @@ def _capture(lives: Sequence[Live], number: int, settings: tuple[Options, Tape |
     live, following = lives[number], Following(options.flows, number)
     live.notices.clear()
     live.keep = tape.write if tape is not None else None
-    ticked, edge_ns = 0.0, 0
+    ticked, edge_ns, told_ns = 0.0, 0, 0
     window_ns = options.flows.window_s * _SECOND_NS
     while not pipe.poll():
         parts, until_ns = live.look(_LOOK_MS)
@@ -101,13 +101,26 @@ def _capture(lives: Sequence[Live], number: int, settings: tuple[Options, Tape |
         if now - ticked >= _TICK_S or following.is_due:
             ticked = now
             until_edge_ns = until_ns // window_ns * window_ns
-            taken = following.take(until_edge_ns) if until_edge_ns > edge_ns or following.is_due else Part()
+            taken = Part()
+            if until_edge_ns > edge_ns or following.is_due:
+                _tell_much(pipe, live, following, (told_ns, until_edge_ns))
+                taken = following.take(until_edge_ns)
             edge_ns = max(edge_ns, until_edge_ns)
             live.notices += tape.take_notices() if tape is not None else []
             pipe.send(_telling(live, following, taken, until_ns))
+            told_ns = until_ns
     for part in live.rest():
         following.push(part)
+    _tell_much(pipe, live, following, (told_ns, None))
     pipe.send(_telling(live, following, following.take(None), live.clock.now_ns(), is_last=True))
+
+
+def _tell_much(pipe: Connection, live: Live, following: Following, times: tuple[int, int | None]) -> None:
+    """Tell most of what ended by the later of two times, if it is much; that time has passed when the rest is told."""
+    told_ns, until_ns = times
+    if told_ns > 0:
+        for part in following.portions(until_ns):
+            pipe.send(_telling(live, following, part, told_ns))
 
 
 def _telling(live: Live, following: Following, part: Part, until_ns: int, *, is_last: bool = False) -> Told:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from sensor import flows
@@ -142,6 +143,24 @@ def test_more_ends_at_once_than_there_is_room_for() -> None:
     table.sweep(NOON, everything=True)
     windows, endings = table.take()
     assert sorted(windows["flow"].tolist()) == sorted(endings["flow"].tolist()) == list(range(count))
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_what_ends_at_once_is_handed_out_in_portions(monkeypatch: pytest.MonkeyPatch, *, everything: bool) -> None:
+    monkeypatch.setattr(flows, "_ROOM", 16)
+    monkeypatch.setattr(flows, "_PORTION", 60)
+    whole, cut = FlowTable(), FlowTable()
+    for table in (whole, cut):
+        table.push(syns(200))
+        table.take()
+    whole.sweep(NOON + 10 * SECOND, everything=everything)
+    portions = list(cut.portions(NOON + 10 * SECOND, everything=everything))
+    assert (len(portions), cut.living) == (3, whole.living)
+    assert all(60 <= len(windows) <= 64 for windows, _ in portions)
+    portions.append(cut.take())
+    for rows, parts in zip(whole.take(), zip(*portions, strict=True), strict=True):
+        assert np.concatenate(parts).tolist() == rows.tolist()
+    assert list(cut.portions(NOON + 10 * SECOND, everything=everything)) == []
 
 
 def test_a_table_without_room_for_another_lets_the_oldest_go() -> None:

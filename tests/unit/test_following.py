@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
+from sensor import flows
 from sensor.decode import decode
 from sensor.flows import FlowOptions
 from sensor.following import Followed, Following
@@ -14,6 +16,7 @@ from sensor.sources.files import Reader
 from tests.captures import SAMPLES
 
 if TYPE_CHECKING:
+    from sensor.following import Part
     from sensor.schema import Rows
 
 END = 10_000_000_000
@@ -45,6 +48,27 @@ def test_shares_together_hand_over_what_one_would() -> None:
     assert max(part.last_ns for part in parts) == whole.last_ns
     heard = [sum(map(len, part.messages)) for part in parts]
     assert sum(heard) == sum(map(len, whole.messages)) > 0
+
+
+@pytest.mark.parametrize("until_s", [300, None])
+def test_much_can_be_taken_in_portions(monkeypatch: pytest.MonkeyPatch, until_s: int | None) -> None:
+    monkeypatch.setattr(flows, "_ROOM", 16)
+    monkeypatch.setattr(flows, "_PORTION", 12)
+    taken: list[list[Part]] = []
+    for whole in (True, False):
+        following = Following(FlowOptions())
+        batches = packets_of("sweep")
+        for packets, data in batches:
+            following.push(Ordered(packets, data))
+        until_ns = None if until_s is None else int(batches[0][0]["ts_ns"][0]) + until_s * 1_000_000_000
+        taken.append([*(() if whole else following.portions(until_ns)), following.take(until_ns)])
+    (whole_part,), parts = taken
+    assert len(parts) > 3
+    for table in ("windows", "endings"):
+        assert np.concatenate([getattr(part, table) for part in parts]).tolist() == getattr(whole_part, table).tolist()
+    for table in ("messages", "handshakes"):
+        assert [len(rows) for rows in getattr(parts[0], table)] == [len(rows) for rows in getattr(whole_part, table)]
+        assert not any(getattr(part, table) for part in parts[1:]), "all was said before any flow had ended"
 
 
 def test_what_shares_followed_is_added_up() -> None:
