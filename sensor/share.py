@@ -37,7 +37,7 @@ class Told:
 
     part: Part
     until_ns: int
-    """Event time that its rings have passed; the part has all of the windows that ended by then."""
+    """Event time that its rings have passed; the part and those told before have all windows that ended by then."""
     now_ns: int
     at_ns: int
     """Event time and monotonic time at which it was told."""

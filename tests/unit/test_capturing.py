@@ -11,7 +11,9 @@ import pytest
 
 from sensor.capturing import Captures
 from sensor.errors import OperatorError
+from sensor.following import Part
 from sensor.reading import Options
+from sensor.schema import Windows
 from sensor.sources.ring import RingOptions
 
 if TYPE_CHECKING:
@@ -47,6 +49,11 @@ def test_time_goes_on_while_nothing_comes(captures: Captures) -> None:
     assert captures.now_ns > captures.until_ns
     assert captures.facts()["lo"].is_up
     assert (captures.followed.packets, captures.clock_steps, captures.is_due) == (0, 0, False)
+    much = Part(windows=Windows.empty(200_000))
+    for is_due in (True, False):
+        captures._parts.append(much)
+        assert captures.is_due == is_due, "nothing more can be judged before more time has passed"
+        captures.take()
     captures.rest()
     assert all(not len(part.windows) for part in captures.take())
     assert captures.take() == []
