@@ -574,6 +574,30 @@ def test_what_flows_had_is_given_back(end: str) -> None:
     assert numbers(table) == (0, 0, 0, 0)
 
 
+FIRSTS: dict[str, list[Tape]] = {
+    "ack": [Tape().syn().resp(0, acked=350)],
+    "payload": [Tape().syn().orig(0, b"x")],
+    "payload behind a hole": [Tape().syn().orig(7, b"x")],
+    "payload before the stream": [Tape().syn().orig(-1, b"x")],
+    "payload of a flow met in its middle": [Tape().orig(7, b"x").orig(3, b"y")],
+    "a SYN behind its ACK": [Tape().orig(0).send(RESP, -1, flags=SYN | ACK), Tape(orig_port=9).resp(9).syn_ack()],
+    "another part": [Tape().syn().syn(at_ms=200_000).close(9, 9)],
+    "the end": [Tape().syn().reset(RESP, 5, acked=9)],
+}
+
+
+@pytest.mark.parametrize("first", FIRSTS)
+def test_what_all_flows_without_streams_share_is_never_written(first: str) -> None:
+    table = FlowTable(FlowOptions(active_s=100))
+    before = [kept[:1].tobytes() for kept in table._kept[1:3]]
+    for tape in FIRSTS[first]:
+        table.push(decode(batch_of(tape.frames)))
+    table.sweep(NOON + 20 * SECOND)
+    table.sweep(NOON + 20_000 * SECOND)
+    assert table.living == 0
+    assert [kept[:1].tobytes() for kept in table._kept[1:3]] == before
+
+
 # --- windows ---
 def test_windows_lie_on_the_clock() -> None:
     tape = Tape().syn(at_ms=9_999.999).syn_ack(at_ms=10_000).orig(0, at_ms=19_999.999).orig(0, b"a" * 9, at_ms=45_000)
