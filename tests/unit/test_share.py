@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from sensor.schema import Rows
 
+PORT = 7690  # other tests look at 7680 on this interface meanwhile
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
@@ -62,16 +63,16 @@ def test_many_windows_are_told_in_portions_and_time_passes_with_the_last(monkeyp
     monkeypatch.setattr(flows, "_ROOM", 16)
     monkeypatch.setattr(flows, "_PORTION", 60)
     ours, theirs = Pipe()
-    (rings,) = shared_rings(("lo",), RingOptions(blocks=4))
-    with Live(rings, 7680, 0) as live:
-        arguments = ([live], 0, (Options(flows=FlowOptions(window_s=1)), None), theirs)
+    (rings,) = shared_rings(("lo",), RingOptions(blocks=4, port=PORT))
+    with Live(rings, PORT, 0) as live:
+        arguments = ([live], 0, (Options(flows=FlowOptions(window_s=1, port=PORT)), None), theirs)
         running = threading.Thread(target=share._capture, args=arguments)
         running.start()
         told = [ours.recv()]
         for turn in range(2):
             for host in range(200):  # nobody listens there
                 with socket.socket() as knocking:
-                    assert knocking.connect_ex((f"127.0.{turn + 1}.{host + 1}", 7680))
+                    assert knocking.connect_ex((f"127.0.{turn + 1}.{host + 1}", PORT))
             while sum(len(ours_of(each.part.windows)) for each in told) < 200 * (turn + 1):
                 told.append(ours.recv())
         ours.send(None)
