@@ -21,6 +21,7 @@ import pandas as pd
 
 from sensor.columns import choose, stack
 from sensor.rules import backend, reason
+from sensor.rules.carried import NUMBERS, Carried, Chosen, alike, carried
 from sensor.rules.columns import kinds
 from sensor.schema import Evidence, FindingFrame
 
@@ -37,13 +38,10 @@ _NO_FLOW: Final = -1  # of an hour, a slot or a day
 _APART: Final = 2  # so that no flow becomes -1
 _WEIGHT: Final = "rows"
 _TOLD: Final = "told"
-_NOW: Final = "told now"
 _PART: Final = "part"  # which of a correlation's rules a row is of, where that matters
 _SCALED: Final = "scaled "  # before a column's name: its values as whole numbers, so that averages add up exactly
 _SCALE: Final = 1 << 20
 _MERGED: Final = frozenset({"event_count", "value_count", "value_sum", "value_avg", "temporal"})
-# Where a frame has addresses as numbers, too, they are compared instead of the text.
-_NUMBERS: Final = MappingProxyType({"orig_ip": ("orig_hi", "orig_lo"), "resp_ip": ("resp_hi", "resp_lo")})
 _NEARLY: Final = 0.9
 _MOST_FLOWS: Final = 64
 _MOST_EVIDENCE: Final = 16
@@ -161,7 +159,7 @@ class Judge:
     def _due(self, category: str, frame: pd.DataFrame, until_ns: int | None) -> pd.DataFrame:
         """Return the rows whose windows are over, sorted, and keep the others."""
         before = self._waiting.get(category)
-        both = frame if before is None or not len(before) else stack(_alike(before, frame))
+        both = frame if before is None or not len(before) else stack(alike(before, frame))
         window = both["window_start_ns"].to_numpy()
         due = np.ones(len(both), np.bool_) if until_ns is None else window < until_ns
         self._waiting[category] = choose(both, ~due)
@@ -210,28 +208,26 @@ class _RuleJudge:
         self._lost = [_LOST] if _LOST in self._kinds else []
         wanted = [*rule.subject, *self._measured_columns, *self._told_by_name, *_BASE, *self._lost]
         self._columns = [name for name in dict.fromkeys(wanted) if name not in aliases]
-        compared = {*rule.subject, *self._measured_columns} - aliases
-        self._numbers = [each for name in sorted(compared & {*_NUMBERS}) for each in _NUMBERS[name]]
         self._averaged = [measure.column for measure in rule.measures if measure.kind == "value_avg"]
         self._span_ns = max((measure.span_ns for measure in rule.measures), default=1)
         self._horizon_ns = -_LATEST
-        self._carried: pd.DataFrame | None = None
+        self._carried = Carried()
         self._counted = np.zeros(0, np.int64)  # flows already counted, ascending
 
     def remember(self) -> dict[str, Any]:
         return {
             "rule": self._digest(),
             "horizon_ns": self._horizon_ns,
-            "carried": None if self._carried is None else _worded(self._carried),
+            "carried": None if (kept := self._carried.frame()) is None else _worded(kept),
             "counted": pd.DataFrame({"flow": self._counted}),
         }
 
     def recall(self, known: dict[str, Any]) -> None:
         if known["rule"] == self._digest():
             self._horizon_ns = int(known["horizon_ns"])
-            carried = known["carried"]
-            if carried is not None and set(self._columns) <= {*carried}:
-                self._carried = carried
+            kept = known["carried"]
+            if kept is not None and {*carried(self._columns, kept)} <= {*kept}:
+                self._carried = Carried([kept])
             self._counted = np.sort(known["counted"]["flow"].to_numpy(dtype=np.int64))
 
     def _digest(self) -> str:
@@ -241,26 +237,23 @@ class _RuleJudge:
     def push(self, rows: backend.Encoded, until_ns: int) -> pd.DataFrame | None:
         held = backend.evaluate(self.rule.condition, rows)
         if not held.any():
-            self._carried = self._alive(self._carried, until_ns)
+            self._outlive(until_ns)
             return None
         new = self._new(rows, held)
-        carried = 0 if self._carried is None else len(self._carried)
-        both = new if self._carried is None else stack(_alike(self._carried, new))
-        fresh = np.ones(len(both), np.bool_)
-        fresh[:carried] = False
+        self._carried.add(new)
+        both = self._carried.all()
+        fresh = np.arange(len(both)) >= len(both) - len(new)
+        latest_ns = max(until_ns, int(both["window_start_ns"].max()))
         before = both[_TOLD].to_numpy(dtype=np.bool_)
         told = before.copy()
         findings = None
         hopeful = self._hopeful(both)
-        if hopeful.all():
-            findings, told = self._judged(both, fresh)
-        elif hopeful.any():
-            findings, told[hopeful] = self._judged(choose(both, hopeful), fresh[hopeful])
-        both[_TOLD] = told
-        self._carry(both, told & ~before, max(until_ns, int(both["window_start_ns"].max())))
+        if hopeful.any():
+            findings, told[hopeful] = self._judged(self._carried.choose(hopeful), fresh[hopeful])
+        self._carry(told, told & ~before, latest_ns)
         return findings
 
-    def _judged(self, both: pd.DataFrame, new: Mask) -> tuple[pd.DataFrame, Mask]:
+    def _judged(self, both: Chosen, new: Mask) -> tuple[pd.DataFrame, Mask]:
         """Return the findings of rows, of which some are new, and which rows have been told now."""
         at = backend.points(grouped(both, self.rule.subject), both["window_start_ns"].to_numpy())
         fresh = np.zeros(len(at.group), np.bool_)
@@ -272,10 +265,10 @@ class _RuleJudge:
         findings = self._findings(both, at, hits, np.where(told, len(at.group), teller))
         return findings, told | (teller < len(at.group))
 
-    def _hopeful(self, both: pd.DataFrame) -> Mask:
+    def _hopeful(self, both: Chosen) -> Mask:
         """Return which rows are of subjects that can have enough at all: in a flood nearly none is."""
         least = min((measure.threshold for measure in self.rule.measures if _is_a_count(measure)), default=0)
-        key = _NUMBERS.get(self.rule.subject[0], ("", ""))[1] if len(self.rule.subject) == 1 else ""
+        key = NUMBERS.get(self.rule.subject[0], ("", ""))[1] if len(self.rule.subject) == 1 else ""
         few = math.ceil(least)
         if few < 2 or key not in both or not all(map(_is_a_count, self.rule.measures)):  # noqa: PLR2004 - one row is one value
             return np.ones(len(both), np.bool_)
@@ -293,10 +286,11 @@ class _RuleJudge:
 
     def _new(self, rows: backend.Encoded, held: Mask) -> pd.DataFrame:
         """Return the rows that hold, with what measures need beside their columns."""
-        columns = self._columns + [name for name in self._numbers if name in rows.frame]
-        new = self._apart(rows, columns) if self.rule.parts else choose(rows.frame, held, columns)
-        if not self.rule.parts:
-            new[_WEIGHT] = np.broadcast_to(np.int64(1), len(new))
+        if self.rule.parts:
+            new = self._apart(rows, self._columns)
+        else:
+            new = choose(rows.frame, held, carried(self._columns, rows.frame))
+            new = pd.DataFrame({**new, _WEIGHT: np.broadcast_to(np.int64(1), len(new))}, copy=False)
         for name in self._averaged:
             values = new[name].to_numpy()
             whole = np.rint(values * _SCALE) if values.dtype.kind == "f" else values.astype(np.int64) * _SCALE
@@ -325,7 +319,7 @@ class _RuleJudge:
         return new.drop(columns="at")
 
     # --- measuring
-    def _measured(self, both: pd.DataFrame, at: Points) -> list[tuple[Number, Mask, int]]:
+    def _measured(self, both: Chosen, at: Points) -> list[tuple[Number, Mask, int]]:
         """Return for each measure its value at each point, whether that is enough, and its timespan."""
         if not self.rule.measures:
             one = np.ones(len(at.group), np.int64)
@@ -341,7 +335,7 @@ class _RuleJudge:
         return found
 
     # --- telling
-    def _findings(self, both: pd.DataFrame, at: Points, hits: _Hits, teller: Whole) -> pd.DataFrame:
+    def _findings(self, both: Chosen, at: Points, hits: _Hits, teller: Whole) -> pd.DataFrame:
         """Return a finding for each hit; `teller` is the point that tells each row, or the number of points."""
         hits = self._limited(hits, both, at)
         if not len(hits.point):
@@ -355,7 +349,7 @@ class _RuleJudge:
         order = np.lexsort((flow, window, number))
         chosen, number = chosen[order], number[order]
         begin = np.flatnonzero(np.diff(number, prepend=-1))
-        first = both.iloc[chosen[begin]]
+        first = both.take(chosen[begin], [*self.rule.subject, "site", "window_s"])
         payload = np.add.reduceat(both["payload_bytes"].to_numpy()[chosen], begin)
         flows, counted = self._flows(flow[order], number, at.window[hits.point], window[order])
         earliest = np.full(len(at.group), _LATEST)
@@ -383,7 +377,7 @@ class _RuleJudge:
             }
         )
 
-    def _limited(self, hits: _Hits, both: pd.DataFrame, at: Points) -> _Hits:
+    def _limited(self, hits: _Hits, both: Chosen, at: Points) -> _Hits:
         """Return the hits without those beyond the subjects of a window; the earliest flows stay."""
         windows, in_window = np.unique(at.window[hits.point], return_inverse=True)
         if not len(windows) or np.bincount(in_window).max() <= self._limits.subjects:
@@ -422,7 +416,7 @@ class _RuleJudge:
         self._counted = self._counted[-self._limits.flows :]
         return listed, counted
 
-    def _shares(self, both: pd.DataFrame, chosen: npt.NDArray[np.intp], begin: npt.NDArray[np.intp]) -> Number:
+    def _shares(self, both: Chosen, chosen: npt.NDArray[np.intp], begin: npt.NDArray[np.intp]) -> Number:
         """Return what share of each finding's rows was lost, on average."""
         if not self._lost:
             return np.zeros(len(begin))
@@ -435,7 +429,7 @@ class _RuleJudge:
         return [json.dumps(dict(zip(columns, each, strict=True)), ensure_ascii=False) for each in values]
 
     def _reasons(
-        self, both: pd.DataFrame, hits: _Hits, chosen: npt.NDArray[np.intp], begin: npt.NDArray[np.intp], counted: Whole
+        self, both: Chosen, hits: _Hits, chosen: npt.NDArray[np.intp], begin: npt.NDArray[np.intp], counted: Whole
     ) -> list[str]:
         measures = self.rule.measures
         limits: list[int | float] = [measure.threshold for measure in measures] or [1]
@@ -450,11 +444,11 @@ class _RuleJudge:
             if name in self._kinds and self._kinds[name].adds:
                 columns[name] = np.add.reduceat(both[name].to_numpy()[chosen], begin).tolist()
             else:
-                columns[name] = both[name].iloc[chosen[begin]].tolist()
+                columns[name] = both.take(chosen[begin], [name])[name].tolist()
         return reason.compose(self.rule.reason, columns, len(begin))
 
     def _evidence(
-        self, both: pd.DataFrame, at: Points, hits: _Hits, chosen: npt.NDArray[np.intp], number: Whole
+        self, both: Chosen, at: Points, hits: _Hits, chosen: npt.NDArray[np.intp], number: Whole
     ) -> list[tuple[Evidence, ...]]:
         """Return where each finding's flows lie; of findings without quiet between them, only the first flows."""
         group, window = at.group[hits.point], at.window[hits.point]
@@ -472,7 +466,7 @@ class _RuleJudge:
         found: list[list[Evidence]] = [[] for _ in hits.point]
         somewhere = both["first_input"].to_numpy()[chosen[picked]] >= 0  # a span lies in no packet
         picked = picked[somewhere]
-        located = both.iloc[chosen[picked]]
+        located = both.take(chosen[picked], _LOCATORS)
         for finding, *place in zip(
             number[picked].tolist(), *(located[name].tolist() for name in _LOCATORS), strict=True
         ):
@@ -480,28 +474,28 @@ class _RuleJudge:
         return [tuple(each) for each in found]
 
     # --- carrying
-    def _carry(self, both: pd.DataFrame, told: Mask, until_ns: int) -> None:
-        both[_NOW] = told
-        kept = self._alive(both, until_ns)
-        if kept is None:
-            self._carried = None
-            return
-        kept = self._merged(kept.drop(columns=_NOW), kept[_NOW].to_numpy(dtype=np.bool_))
-        if len(kept) > self._limits.rows:
-            self._counters["rows_dropped"] += len(kept) - self._limits.rows
-            window = kept["window_start_ns"].to_numpy()
-            if bool((window[1:] < window[:-1]).any()):
-                kept = kept.sort_values("window_start_ns", kind="stable", ignore_index=True)
-            kept = choose(kept, slice(len(kept) - self._limits.rows, None))
-        self._carried = kept
+    def _carry(self, told: Mask, told_now: Mask, until_ns: int) -> None:
+        self._carried.set(_TOLD, told)
+        alive = self._outlive(until_ns)
+        if told_now.any():
+            self._carried.replace(self._merged, told_now[alive])
+        if (over := len(self._carried) - self._limits.rows) > 0:
+            self._counters["rows_dropped"] += over
+            window = self._carried.all()["window_start_ns"].to_numpy()
+            kept = np.ones(len(window), np.bool_)
+            kept[np.argsort(window, kind="stable")[:over]] = False
+            self._carried.keep(kept)
 
-    def _alive(self, rows: pd.DataFrame | None, until_ns: int) -> pd.DataFrame | None:
-        """Return the rows that a later window can still see, or nothing."""
+    def _outlive(self, until_ns: int) -> Mask:
+        """Forget the rows that no later window can still see; return which of them that are not."""
         self._horizon_ns = max(self._horizon_ns, until_ns)
-        if rows is None or not self.rule.measures:
-            return None
-        alive = rows["window_start_ns"].to_numpy() > self._horizon_ns - self._span_ns
-        return choose(rows, alive) if alive.any() else None
+        if not len(self._carried):
+            return np.zeros(0, np.bool_)
+        window = self._carried.all()["window_start_ns"].to_numpy()
+        seen_ns = self._horizon_ns - self._span_ns if self.rule.measures else _LATEST
+        alive = np.asarray(window > seen_ns, dtype=np.bool_)
+        self._carried.keep(alive)
+        return alive
 
     def _merged(self, kept: pd.DataFrame, told: Mask) -> pd.DataFrame:
         """Merge rows that were told now: later windows need only what they measure, per subject and window."""
@@ -531,7 +525,7 @@ class _RuleJudge:
         return stack([choose(kept, ~told), made.reset_index(drop=True)])
 
 
-def grouped(frame: pd.DataFrame, columns: Iterable[str]) -> Whole:
+def grouped(frame: pd.DataFrame | Chosen, columns: Iterable[str]) -> Whole:
     """Return the group number of each row, from 0: rows alike in all columns have the same.
 
     Raises
@@ -546,12 +540,12 @@ def _is_once(values: Whole) -> bool:
     return not bool((ranked[1:] == ranked[:-1]).any())
 
 
-def _coded(frame: pd.DataFrame, name: str) -> tuple[Whole, int]:
+def _coded(frame: pd.DataFrame | Chosen, name: str) -> tuple[Whole, int]:
     """Return the number of each row's value in a column, from 0 as they come, and how many there are."""
     found = [
         pd.factorize(frame[each], use_na_sentinel=False)
-        for each in _NUMBERS.get(name, (name,))
-        if name not in _NUMBERS or each in frame
+        for each in NUMBERS.get(name, (name,))
+        if name not in NUMBERS or each in frame
     ] or [pd.factorize(frame[name], use_na_sentinel=False)]
     return reduce(_paired, [(codes.astype(np.int64), len(values)) for codes, values in reversed(found)])
 
@@ -568,7 +562,7 @@ def _paired(one: tuple[Whole, int], other: tuple[Whole, int]) -> tuple[Whole, in
 
 def _are_distinct(frame: pd.DataFrame, name: str) -> bool:
     """Return whether nearly every row has a value of its own in a column, so that there is nothing to merge."""
-    numbers = _NUMBERS.get(name, ("", ""))[1]
+    numbers = NUMBERS.get(name, ("", ""))[1]
     if numbers not in frame:
         return False
     ranked = np.sort(frame[numbers].to_numpy())
@@ -580,24 +574,12 @@ def _worded(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.astype({name: "str" for name in frame if isinstance(frame[name].dtype, pd.CategoricalDtype)})
 
 
-def _alike(one: pd.DataFrame, other: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return two frames with the same columns, and in each of these what can stand in one."""
-    names = [str(name) for name in other if name in one]
-    one, other = one[names], other[names]
-    apart = {name: "str" for name in names if one[name].dtype != other[name].dtype and _is_text(one, other, name)}
-    return [one.astype(apart), other.astype(apart)] if apart else [one, other]
-
-
-def _is_text(one: pd.DataFrame, other: pd.DataFrame, name: str) -> bool:
-    return any(isinstance(each[name].dtype, pd.CategoricalDtype | pd.StringDtype) for each in (one, other))
-
-
 def _is_a_count(measure: Measure) -> bool:
     """Return whether it is a number of values that must be reached, which no fewer rows can have."""
     return measure.kind == "value_count" and measure.op in {"gte", "gt", "eq"}
 
 
-def _measure(measure: Measure, both: pd.DataFrame, at: Points) -> Number:
+def _measure(measure: Measure, both: Chosen, at: Points) -> Number:
     kind, span_ns = measure.kind, measure.span_ns
     if kind in {"value_count", "temporal"}:
         value = _coded(both, measure.column or _PART)[0]

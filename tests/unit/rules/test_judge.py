@@ -47,7 +47,7 @@ def judged(judge: Judge, *rows: dict[str, Any], until: int | None = None, number
     frame = cases.activity(*rows).sort_values(["window_start_ns", "flow"], ignore_index=True)
     if numbers:
         for side in ("orig", "resp"):
-            values = [int(ip_address(each)) for each in frame[f"{side}_ip"]]
+            values = [0xFFFF << 32 | int(ip_address(each)) for each in frame[f"{side}_ip"]]
             frame[f"{side}_hi"] = np.array([value >> 64 for value in values], dtype=np.uint64)
             frame[f"{side}_lo"] = np.array([value & (1 << 64) - 1 for value in values], dtype=np.uint64)
     end = int(frame["window_start_ns"].max()) + STEP if until is None else NOON + until * STEP
@@ -267,11 +267,22 @@ def oracle(measures: tuple[Measure, ...], rows: list[dict[str, Any]]) -> list[di
 
 
 @settings(max_examples=60, deadline=None)
-@given(ROWS, MEASURES, st.sets(st.integers(1, 12)), st.sampled_from(["text", "numbers"]))
+@given(
+    ROWS,
+    MEASURES,
+    st.sets(st.integers(1, 12)),
+    st.sampled_from(["text", "numbers"]),
+    st.sampled_from([1, 3, 65_536]),
+)
 def test_findings_are_what_the_oracle_finds_however_windows_are_cut(
-    rows: list[dict[str, Any]], measures: tuple[Measure, ...], cuts: set[int], compared: str
+    rows: list[dict[str, Any]], measures: tuple[Measure, ...], cuts: set[int], compared: str, small: int
 ) -> None:
-    numbers = compared == "numbers"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sensor.rules.carried._SMALL", small)
+        compare(rows, measures, cuts, numbers=compared == "numbers")
+
+
+def compare(rows: list[dict[str, Any]], measures: tuple[Measure, ...], cuts: set[int], *, numbers: bool) -> None:
     whole = judged(Judge(RuleSet((rule(*measures),))), *rows, numbers=numbers)
     judge = Judge(RuleSet((rule(*measures),)))
     edges = [0, *sorted(cuts), 13]
