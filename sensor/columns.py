@@ -110,13 +110,37 @@ def _stacked(frames: Sequence[pd.DataFrame], *, drain: bool) -> pd.DataFrame:
         frames.clear()
     for name in names:
         series = [each.pop(name) for each in held]
-        parts = [each.array for each in series]
-        arrays = [each.to_numpy() for each in series] if isinstance(series[0].dtype, np.dtype) else []
-        if arrays and all(map(_is_steady, arrays)) and len({each[0] for each in arrays}) == 1:
-            whole[name] = np.broadcast_to(arrays[0][0], sum(map(len, arrays)))
-        else:
-            whole[name] = np.concatenate(arrays) if arrays else type(parts[0])._concat_same_type(parts)  # noqa: SLF001 - pandas' own way for arrays of one dtype
+        whole[name] = joined(series)
     return pd.DataFrame(whole, copy=False)
+
+
+def joined(parts: Sequence[pd.Series[Any]]) -> Any:
+    """Return the values of series of one dtype one below the other; what all of them repeat stays a repeated value.
+
+    Raises
+    ------
+    nothing
+    """
+    if not isinstance(parts[0].dtype, np.dtype):
+        arrays = [each.array for each in parts]
+        return type(arrays[0])._concat_same_type(arrays)  # noqa: SLF001 - pandas' own way for arrays of one dtype
+    values = [each.to_numpy() for each in parts]
+    if all(map(_is_steady, values)) and len({each[0] for each in values}) == 1:
+        return np.broadcast_to(values[0][0], sum(map(len, values)))
+    return np.concatenate(values)
+
+
+def chosen(values: pd.Series[Any], which: npt.NDArray[np.bool_]) -> pd.Series[Any]:
+    """Return the values that a mask chooses; a repeated value stays one.
+
+    Raises
+    ------
+    nothing
+    """
+    plain = values.to_numpy() if isinstance(values.dtype, np.dtype) else values.array
+    if isinstance(plain, np.ndarray) and _is_steady(plain) and which.any():
+        return pd.Series(np.broadcast_to(plain[0], int(np.count_nonzero(which))), copy=False)
+    return pd.Series(plain[which], copy=False)
 
 
 def choose(frame: pd.DataFrame, which: npt.NDArray[np.bool_] | slice, names: Iterable[str] = ()) -> pd.DataFrame:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from sensor import text
-from sensor.columns import choose, stack
+from sensor.columns import choose, chosen, joined, stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -142,13 +142,12 @@ class Chosen:
 
     def __getitem__(self, name: str) -> pd.Series[Any]:
         """Return a column."""
-        found = [part[[name]] for part in self._parts]
+        found = [part[name] for part in self._parts]
         if self._which is not None:
-            found = [choose(part, mine) for part, mine in zip(found, self._which, strict=True)]
-        whole = found[0]
-        for each in found[1:] if any(each[name].dtype != whole[name].dtype for each in found) else ():
-            whole = stack(alike(whole, each))  # judged by several policies
-        return (whole if len(whole) == len(self) else stack(found))[name]
+            found = [chosen(part, mine) for part, mine in zip(found, self._which, strict=True) if mine.any()]
+        if len(found) > 1 and any(each.dtype != found[0].dtype for each in found):
+            return pd.concat([each.astype("str") if _is_text(each) else each for each in found], ignore_index=True)
+        return found[0] if len(found) == 1 else pd.Series(joined(found), copy=False)
 
     def take(self, rows: npt.NDArray[np.integer[Any]], names: Iterable[str]) -> pd.DataFrame:
         """Return these columns of some rows, by number; what was carried as numbers becomes text.
@@ -159,13 +158,10 @@ class Chosen:
         """
         names = [*dict.fromkeys(names)]
         spelled = [name for name in names if name not in self]
-        held = [name for name in names if name in self]
-        held += [each for name in spelled for each in _SPELLED[name]]
-        found = pd.DataFrame({name: self[name].array.take(rows) for name in dict.fromkeys(held)})
-        ends = {name: found[name].to_numpy() for name in _ENDS if name in found}
-        for name in spelled:
-            found[name] = _text(name, ends)
-        return found[names]
+        held = {name: self[name].array.take(rows) for name in names if name not in spelled}
+        numbers = {each for name in spelled for each in _SPELLED[name]}
+        ends = {each: self[each].to_numpy()[rows] for each in numbers}
+        return pd.DataFrame({name: held[name] if name in held else _text(name, ends) for name in names})
 
 
 def carried(names: Iterable[str], frame: pd.DataFrame) -> list[str]:
@@ -191,12 +187,16 @@ def alike(one: pd.DataFrame, other: pd.DataFrame) -> list[pd.DataFrame]:
     """
     names = [str(name) for name in other if name in one]
     one, other = one[names], other[names]
-    apart = {name: "str" for name in names if one[name].dtype != other[name].dtype and _is_text(one, other, name)}
+    apart = {
+        name: "str"
+        for name in names
+        if one[name].dtype != other[name].dtype and (_is_text(one[name]) or _is_text(other[name]))
+    }
     return [one.astype(apart), other.astype(apart)] if apart else [one, other]
 
 
-def _is_text(one: pd.DataFrame, other: pd.DataFrame, name: str) -> bool:
-    return any(isinstance(each[name].dtype, pd.CategoricalDtype | pd.StringDtype) for each in (one, other))
+def _is_text(values: pd.Series[Any]) -> bool:
+    return isinstance(values.dtype, pd.CategoricalDtype | pd.StringDtype)
 
 
 def _text(name: str, ends: dict[str, npt.NDArray[Any]]) -> pd.arrays.ArrowStringArray:
