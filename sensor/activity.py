@@ -106,7 +106,7 @@ class Activity:
         self._messages = Messages.empty()
         self._handshakes = Handshakes.empty()
         self._verdicts = Messages.empty()
-        self._sums = Sums((*_SUMS, *_PLACES))
+        self._sums = Sums()
         self._clocks = Clocks()
         self._asked = np.zeros(0, dtype=_ASKING_ROW)
         self.adopt(policing)

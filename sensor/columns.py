@@ -171,12 +171,15 @@ def _is_steady(values: Values) -> bool:
 
 
 class Sums:
-    """Whole numbers of flows, by ascending flow number: each column no wider than its largest number needs."""
+    """Whole numbers of flows, by ascending flow number: a column is no wider than its largest number needs.
 
-    def __init__(self, names: Iterable[str]) -> None:
+    One that holds nothing but zeros takes no room: of most flows of a flood there is little to add up.
+    """
+
+    def __init__(self) -> None:
         self._count = 0
         self._flows = np.zeros(0, dtype=np.int64)
-        self._columns: dict[str, Values] = {name: np.zeros(0, dtype=np.int8) for name in names}
+        self._columns: dict[str, Values] = {}
 
     @property
     def flows(self) -> npt.NDArray[np.int64]:
@@ -215,12 +218,16 @@ class Sums:
 
     def add(self, name: str, at: slice | npt.NDArray[np.intp], amounts: Values) -> None:
         """Add to a column, at rows of which none is named twice."""
-        if not len(amounts) or (_is_steady(amounts) and not amounts[0]):
+        if not len(amounts) or not (amounts[0] if _is_steady(amounts) else amounts.any()):
             return
+        if name not in self._columns:
+            self._columns[name] = np.zeros(len(self._flows), dtype=np.int8)
         self._put(name, at, self._columns[name][at].astype(np.int64) + amounts)
 
     def get(self, name: str, at: slice | npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
         """Return a column at these rows: int64."""
+        if name not in self._columns:
+            return np.broadcast_to(np.int64(0), self.flows[at].shape)
         return widened(steady(self._columns[name][at]), np.int64)
 
     def drop(self, at: slice | npt.NDArray[np.intp]) -> None:
@@ -231,6 +238,8 @@ class Sums:
         if left == self._count:
             return
         self._flows = self.flows[keep]
+        if not left:
+            self._columns.clear()
         for name, held in self._columns.items():
             self._columns[name] = held[: self._count][keep]
         self._count = left

@@ -1,7 +1,8 @@
 """What the sensor has learnt, in one file of its state folder: usual volumes, and what rules still add up.
 
 Written whole beside the old one and then put in its place, so that a sensor that is killed finds the one or the other.
-It is a ZIP of JSON and Arrow streams: nothing in it is run when it is read. One that cannot be read is set aside.
+It is a ZIP of JSON and Arrow streams: nothing in it is run when it is read. One that cannot be read is set aside. The
+streams are compressed by Arrow, since a sensor judges nothing while it writes them, and after a flood they are large.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def write(folder: Path, known: dict[str, Any]) -> None:
             text = json.dumps({"version": _VERSION, "known": _plain(known, frames)}, separators=(",", ":"))
             pack.writestr(zipfile.ZipInfo("memory.json", _EPOCH), text, zipfile.ZIP_DEFLATED)
             for number, frame in enumerate(frames):
-                pack.writestr(zipfile.ZipInfo(f"{number}.arrow", _EPOCH), _streamed(frame), zipfile.ZIP_DEFLATED)
+                pack.writestr(zipfile.ZipInfo(f"{number}.arrow", _EPOCH), _streamed(frame))
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
@@ -114,6 +115,6 @@ def _filled(value: Any, pack: zipfile.ZipFile) -> Any:
 def _streamed(frame: pd.DataFrame) -> bytes:
     table = pa.Table.from_pandas(frame, preserve_index=False)
     out = io.BytesIO()
-    with pa.ipc.new_stream(out, table.schema) as stream:
+    with pa.ipc.new_stream(out, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
         stream.write_table(table)
     return out.getvalue()

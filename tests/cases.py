@@ -90,6 +90,7 @@ def activity(*rows: dict[str, Any]) -> pd.DataFrame:
 def flows(*rows: dict[str, Any]) -> pd.DataFrame:
     made = frame((FlowFrame,), tuple(FLOW | row for row in rows))
     made["flow"] = np.array([row.get("flow", at) for at, row in enumerate(rows)], dtype=np.int64)
+    made["site"] = made["orig_site"].where(made["orig_site"] != "unknown", made["resp_site"])
     return made
 
 

@@ -18,6 +18,7 @@ from prometheus_client.exposition import choose_encoder
 
 from sensor import __version__
 from sensor.catalogue import CATALOGUE, LABELS, MOST_PAIRS, Metric
+from sensor.columns import choose
 from sensor.exposition import Counted, Exemplar, page
 from sensor.offenders import Offenders
 from sensor.policy import UNKNOWN_SITE
@@ -34,6 +35,7 @@ _NS: Final = 1_000_000_000
 _PAIRS: Final = "swarmtap_site_pair_payload_bytes_total"
 _OTHERS: Final = ("other", "other")
 _FINDINGS: Final = "swarmtap_findings_total"
+_HANDSHAKES: Final = ("none", "one", "both")  # by how many sides greeted
 _OPENMETRICS: Final = "application/openmetrics-text"
 
 
@@ -136,7 +138,7 @@ class Tallies:
         activity
             Columns of ActivityFrame and JudgedFrame.
         flows
-            Columns of FlowFrame.
+            Columns of FlowFrame and JudgedFlowFrame.
         findings
             Columns of FindingFrame; their flows are among those of `activity`, for exemplars.
 
@@ -304,8 +306,10 @@ class Tallies:
             yield from product(*(self._domains[label] for label in metric.labels))
 
     def _add_activity(self, rows: pd.DataFrame) -> None:
+        # Of a flood there are hundreds of thousands of rows: only columns that are needed are cut.
         window_ns = rows["window_s"].astype("int64") * _NS
-        first = rows[(rows["flow_start_ns"] - rows["window_start_ns"]).between(0, window_ns - 1)]
+        is_first = (rows["flow_start_ns"] - rows["window_start_ns"]).between(0, window_ns - 1)
+        first = choose(rows, is_first.to_numpy(), ["site", "scope", "schedule", "outcome"])
         self._bump_sizes("swarmtap_flows_total", first, ["site", "scope", "schedule"])
         self._bump_sizes("swarmtap_connection_attempts_total", first, ["site", "outcome"])
         judged = ["site", "scope", "schedule"]
@@ -318,7 +322,8 @@ class Tallies:
             self._bump_sums(f"swarmtap_flow_{column}_total", rows, ["site"], column, ())
 
     def _set_active(self, rows: pd.DataFrame) -> None:
-        newest = rows[rows["window_start_ns"] == rows["window_start_ns"].max()]
+        is_newest = rows["window_start_ns"] == rows["window_start_ns"].max()
+        newest = choose(rows, is_newest.to_numpy(), ["site", "orig_site", "resp_site", "orig_ip", "resp_ip"])
         self._clear("swarmtap_flows_active")
         self._clear("swarmtap_peers_active")
         self._bump_sizes("swarmtap_flows_active", newest, ["site"])
@@ -328,19 +333,16 @@ class Tallies:
                 self._bump("swarmtap_peers_active", (str(site), side), int(number))
 
     def _add_flows(self, flows: pd.DataFrame) -> None:
-        sites = flows["orig_site"].astype(str)
         payload = flows["orig_payload_bytes"] + flows["resp_payload_bytes"]
-        sides = flows["orig_peer_id"].ne("").astype(int) + flows["resp_peer_id"].ne("")
-        ended = flows.assign(
-            site=sites.where(sites != UNKNOWN_SITE, flows["resp_site"].astype(str)),
-            handshake=sides.map({0: "none", 1: "one", 2: "both"}),
-        )
-        self._bump_sizes("swarmtap_flows_ended_total", ended, ["site", "conn_state"])
-        self._bump_sizes("swarmtap_flow_verdicts_total", ended, ["site", "verdict"])
-        self._bump_sizes("swarmtap_flow_handshakes_total", ended[payload > 0], ["site", "handshake"])
-        self._bump_both("swarmtap_flow_gap_bytes_total", ended, ["site"], "gap_bytes")
-        self._observe("swarmtap_flow_duration_seconds", ended["site"], (ended["end_ns"] - ended["start_ns"]) / _NS)
-        self._observe("swarmtap_flow_size_bytes", ended["site"], payload.astype(float))
+        self._bump_sizes("swarmtap_flows_ended_total", flows, ["site", "conn_state"])
+        self._bump_sizes("swarmtap_flow_verdicts_total", flows, ["site", "verdict"])
+        spoken = choose(flows, (payload > 0).to_numpy(), ["site", "orig_peer_id", "resp_peer_id"])
+        sides = spoken["orig_peer_id"].ne("").astype(int) + spoken["resp_peer_id"].ne("")
+        for many, word in enumerate(_HANDSHAKES):
+            self._bump_sizes("swarmtap_flow_handshakes_total", spoken[sides == many], ["site"], (word,))
+        self._bump_both("swarmtap_flow_gap_bytes_total", flows, ["site"], "gap_bytes")
+        self._observe("swarmtap_flow_duration_seconds", flows["site"], (flows["end_ns"] - flows["start_ns"]) / _NS)
+        self._observe("swarmtap_flow_size_bytes", flows["site"], payload.astype(float))
 
     def _add_findings(self, findings: pd.DataFrame, activity: pd.DataFrame) -> None:
         firsts = {flows[0] for flows in findings["flows"] if flows}
@@ -361,9 +363,9 @@ class Tallies:
         values[key] = values.get(key, 0) + by
         return key
 
-    def _bump_sizes(self, name: str, rows: pd.DataFrame, by: list[str]) -> None:
+    def _bump_sizes(self, name: str, rows: pd.DataFrame, by: list[str], more: tuple[str, ...] = ()) -> None:
         for key, number in rows.groupby(by, observed=True).size().items():
-            self._bump(name, _labels(key), int(number))
+            self._bump(name, _labels(key) + more, int(number))
 
     def _bump_sums(self, name: str, rows: pd.DataFrame, by: list[str], column: str, more: tuple[str, ...]) -> None:
         for key, total in rows.groupby(by, observed=True)[column].sum().items():
@@ -376,7 +378,8 @@ class Tallies:
     def _bump_pairs(self, rows: pd.DataFrame) -> None:
         values = self._values[_PAIRS]
         for giver, taker in (("orig", "resp"), ("resp", "orig")):
-            moved = rows[rows[f"{giver}_payload_bytes"] > 0]
+            payload = rows[f"{giver}_payload_bytes"]
+            moved = choose(rows, (payload > 0).to_numpy(), ["orig_site", "resp_site", f"{giver}_payload_bytes"])
             sums = moved.groupby([f"{giver}_site", f"{taker}_site"], observed=True)[f"{giver}_payload_bytes"].sum()
             for pair, total in sums.items():
                 key = self._pair(_labels(pair), values)
@@ -391,7 +394,7 @@ class Tallies:
 
     def _observe(self, name: str, sites: pd.Series[str], values: pd.Series[float]) -> None:
         buckets = next(metric.buckets for metric in CATALOGUE if metric.name == name)
-        for site, group in values.groupby(sites):
+        for site, group in values.groupby(sites, observed=True):
             key = (str(site),) if (str(site),) in self._histograms[name] else (UNKNOWN_SITE,)
             counts = self._histograms[name][key]  # one per bucket, one above the last, and the sum
             at = np.searchsorted(buckets, group.to_numpy(), side="left")

@@ -75,7 +75,7 @@ def test_frames_of_two_policies_and_no_frames_are_stacked_too() -> None:
 
 
 def test_sums_grow_as_wide_as_they_must() -> None:
-    sums = columns.Sums(["bytes"])
+    sums = columns.Sums()
     flows = np.array([3, 5, 9])
     assert sums.meet(flows).tolist() == [True, True, True]
     for amount in (100, 100, 40_000, 2**33, -(2**40)):
@@ -85,7 +85,7 @@ def test_sums_grow_as_wide_as_they_must() -> None:
 
 
 def test_flows_that_come_late_and_flows_that_are_over_leave_the_others_as_they_were() -> None:
-    sums = columns.Sums(["bytes"])
+    sums = columns.Sums()
     for flows in ([4, 8], [2, 4, 6], [1]):
         numbers = np.array(flows)
         sums.meet(numbers)
