@@ -38,7 +38,7 @@ class Clocks:
         nothing
         """
         back = np.zeros(len(rows), dtype=np.int64)
-        for source in np.unique(rows["first_input"]).tolist():
+        for source in np.flatnonzero(np.bincount(rows["first_input"])).tolist():
             mine = np.flatnonzero(rows["first_input"] == source)
             number, ts_ns = rows["first_number"][mine], rows["first_ts_ns"][mine]
             if not bool(((ts_ns[1:] > ts_ns[:-1]) | ((ts_ns[1:] == ts_ns[:-1]) & (number[1:] >= number[:-1]))).all()):

@@ -234,7 +234,7 @@ class Spans:
         if flows is None or not len(flows):
             return
         hours = flows["window_start_ns"].to_numpy() // HOUR_NS
-        for hour in np.unique(hours).tolist():
+        for hour in np.sort(pd.unique(hours)).tolist():  # hashing by pandas: NumPy's takes a second for a million
             gap, seen = self._lost.get(hour, (0, 0))
             mine = hours == hour
             gap += int(flows["gap_bytes"].to_numpy()[mine].sum())
