@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from sensor import heap
 from sensor.following import Followed, Following, Part
 from sensor.tape import Tape, TapeOptions
 
@@ -118,9 +119,12 @@ def _capture(lives: Sequence[Live], number: int, settings: tuple[Options, Tape |
 def _tell_much(pipe: Connection, live: Live, following: Following, times: tuple[int, int | None]) -> None:
     """Tell most of what ended by the later of two times, if it is much; that time has passed when the rest is told."""
     told_ns, until_ns = times
-    if told_ns > 0:
-        for part in following.portions(until_ns):
-            pipe.send(_telling(live, following, part, told_ns))
+    were_many = False
+    for part in following.portions(until_ns) if told_ns > 0 else ():
+        pipe.send(_telling(live, following, part, told_ns))
+        were_many = True
+    if were_many:
+        heap.give_back()
 
 
 def _telling(live: Live, following: Following, part: Part, until_ns: int, *, is_last: bool = False) -> Told:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sensor import memory, privileges, serve, status, webconfig, words
+from sensor import heap, memory, privileges, serve, status, webconfig, words
 from sensor.capturing import Captures
 from sensor.errors import Exit, Mistake, OperatorError
 from sensor.following import Followed
@@ -53,6 +53,7 @@ _LOOK_S: Final = 0.1
 _REMEMBER_S: Final = 60.0  # a fast replay does not write for each of its hours
 _STATISTICS_S: Final = 60.0
 _SECOND_NS: Final = 1_000_000_000
+_MANY: Final = 50_000  # rows of a portion after which much was freed
 _HOUR_NS: Final = 3600 * _SECOND_NS
 # What a reload and the sinks import late: by then Python's own files may be out of reach.
 _LATE: Final = (
@@ -340,6 +341,10 @@ class Watch:
             self._tell(parcel.incident)
         if step.changed:
             self._note_open()
+        were_many = len(step.judged.activity) >= _MANY
+        del step  # nobody else has it
+        if were_many:
+            heap.give_back()
 
     def _note_open(self) -> None:
         self._open = tuple(self._outlets.living.values())

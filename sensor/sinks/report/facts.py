@@ -5,18 +5,24 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from sensor import words
 from sensor.policy import UNKNOWN_SITE
 from sensor.schema import SCHEDULES, VERDICTS, WEIRDS
 from sensor.sinks.report.marks import OFF, Cell, moment, number, table, text, volume
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import numpy.typing as npt
 
     from sensor.schema import Case
 
 SHOWN_SCANS: Final = 200
 SHOWN_SITES: Final = 12
+_MANY: Final = 10_000  # hosts
 _EXPECTED: Final = ("do", "too_little")
 
 
@@ -73,7 +79,7 @@ def scans(case: Case) -> str:
     refused = tried["conn_state"].isin(["REJ", "RSTOS0", "RSTRH"])
     silent = tried["resp_packets"] == 0
     made = tried.assign(silent=silent & ~refused, refused=refused, answered=~silent & ~refused)
-    sums = made.groupby("orig_ip", observed=True).agg(
+    sums = made[_widest(made)].groupby("orig_ip", observed=True).agg(
         site=("orig_site", "first"), hosts=("resp_ip", "nunique"), tries=("flow", "size"), silent=("silent", "sum"),
         refused=("refused", "sum"), answered=("answered", "sum"), first=("start_ns", "min"), last=("end_ns", "max"),
     )  # fmt: skip
@@ -91,8 +97,24 @@ def scans(case: Case) -> str:
         rows.append([str(host), str(site), *map(number, counts), moment(first), moment(last), said])
     head = ["from", "site", "hosts tried", "flows", "silent", "refused", "answered"]
     head += ["first (UTC)", "last (UTC)", "incidents"]
-    left = len(ranked) - len(rows)
+    left = made["orig_ip"].nunique() - len(rows)
     return table("scans", head, rows, f"and {words.count(left, 'host')} with fewer" if left else "")
+
+
+def _widest(tried: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Return which rows are of the hosts to be shown, and of few others: a flood has a million of them."""
+    host, hosts = pd.factorize(tried["orig_ip"])
+    if len(hosts) <= max(_MANY, SHOWN_SCANS):
+        return np.ones(len(tried), np.bool_)
+    asked, many = pd.factorize(tried["resp_ip"])
+    pairs = np.sort(host * len(many) + asked)
+    distinct = pairs[np.append(np.True_, pairs[1:] != pairs[:-1])] // len(many)
+    reach = np.bincount(distinct, minlength=len(hosts)) * (len(tried) + 1) + np.bincount(host, minlength=len(hosts))
+    least = np.partition(reach, -SHOWN_SCANS)[-SHOWN_SCANS]
+    chosen = reach > least
+    even = np.flatnonzero(reach == least)  # of those that did as much, the first by address are shown
+    chosen[even[pc.bottom_k_unstable(pa.array(hosts[even]), SHOWN_SCANS).to_numpy()]] = True
+    return np.asarray(chosen[host])
 
 
 def protocols(case: Case) -> str:

@@ -116,10 +116,10 @@ def _between(frame: pd.DataFrame, orig: str, resp: str) -> Moved:
     off = frame["off_window_payload_bytes"].astype("float64") / (there + back).clip(lower=1)
     moved: Moved = {}
     for giver, taker, volume in ((orig, resp, there), (resp, orig, back)):
-        made = pd.DataFrame({"giver": frame[giver], "taker": frame[taker], "volume": volume})
-        made["off"] = (volume * off).round().astype("int64")
-        sums = made.groupby(["giver", "taker"], observed=True)[["volume", "off"]].sum()
-        for row in sums[sums["volume"] > 0].itertuples():
+        gave = volume > 0  # of a flood none did
+        made = pd.DataFrame({"giver": frame[giver][gave], "taker": frame[taker][gave], "volume": volume[gave]})
+        made["off"] = (made["volume"] * off[gave]).round().astype("int64")
+        for row in made.groupby(["giver", "taker"], observed=True)[["volume", "off"]].sum().itertuples():
             pair = (str(row[0][0]), str(row[0][1]))
             before = moved.get(pair, (0, 0))
             moved[pair] = (before[0] + int(row[1]), before[1] + int(row[2]))

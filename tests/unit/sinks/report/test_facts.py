@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
+import pytest
+
 from sensor.sinks.report import facts
 from tests import cases
 from tests.cases import NOON, SECOND
@@ -44,6 +47,20 @@ def test_scans_are_who_tried_and_moved_nothing() -> None:
         ["10.1.0.9", "hq", "1", "1", "1", "0", "0", first, "2026-03-10 12:00:01", "-"],
     ]
     assert facts.scans(cases.case(flows=cases.flows({"orig_payload_bytes": 1}))) == ""
+
+
+@pytest.mark.parametrize("shown", [1, 4, 7, 60])
+def test_the_widest_of_very_many_are_the_widest_of_all(monkeypatch: pytest.MonkeyPatch, shown: int) -> None:
+    chance = np.random.default_rng(7)
+    rows = [
+        {"orig_ip": f"10.9.{host}.1", "resp_ip": f"10.1.0.{to}", "conn_state": "S0"}
+        for host, to in zip(chance.integers(0, 40, 120), chance.integers(0, 9, 120), strict=True)
+    ]
+    case = cases.case(flows=cases.flows(*rows))
+    monkeypatch.setattr(facts, "SHOWN_SCANS", shown)
+    whole = facts.scans(case)
+    monkeypatch.setattr(facts, "_MANY", 0)
+    assert facts.scans(case) == whole
 
 
 def test_protocols_mark_what_is_not_expected() -> None:

@@ -1,0 +1,39 @@
+"""What was freed, in pieces between what is still used, leaves the process."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = """
+import ctypes
+import re
+from pathlib import Path
+from sensor import heap
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+
+def held():
+    return int(re.search(r"^Anonymous:\\s+(\\d+)", Path("/proc/self/smaps_rollup").read_text(), re.M)[1])
+
+pieces = [libc.malloc(100_000) for _ in range(1000)]
+for each in pieces:
+    ctypes.memset(each, 1, 100_000)
+for at, each in enumerate(pieces):
+    if at % 10:
+        libc.free(each)
+before = held()
+heap.give_back()
+print(before - held())
+"""
+
+
+def test_what_is_free_between_what_is_used_is_given_back() -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+    )
+    assert re.fullmatch(r"\d+\n", found.stdout)
+    assert int(found.stdout) > 60_000  # of 90 MB, in kB
