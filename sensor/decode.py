@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from sensor.fragments import later
 from sensor.kernels import headers
 from sensor.rows import copy, join, pick
 from sensor.schema import WEIRDS, Batch, Bytes, Packets, Rows
@@ -79,7 +80,7 @@ class Decoder:
             if self._any_port:
                 chosen = np.zeros(len(slow), dtype=np.uint8)
                 headers.choose_known(slow, batch.data, self._port, self.known, chosen)
-                slow = pick(slow, chosen > 0)
+                slow = pick(slow, (chosen > 0) | later(slow))
             if len(slow):
                 packets = join([packets, slow])
                 packets = pick(packets, np.argsort(packets["number"], kind="stable"))
@@ -95,7 +96,7 @@ class Decoder:
     def _note(self, packets: Rows) -> None:
         """Note which pairs of ports the flows on other ports have."""
         src, dst = packets["src_port"], packets["dst_port"]
-        away = (src != self._port) & (dst != self._port)
+        away = (src != self._port) & (dst != self._port) & ~later(packets)
         if away.any():
             pairs = np.stack([np.minimum(src, dst)[away], np.maximum(src, dst)[away]], axis=1)
             latest = list(dict.fromkeys(map(tuple, pairs[::-1].tolist())))[:_ELSEWHERE_MAX]

@@ -24,9 +24,10 @@ or the end of the captured bytes where that comes first.
 **TCP.** A data offset below 20 bytes or beyond the IP payload is `bad_tcp_offset` without a row. `ack` is 0 without
 the ACK flag. `flags` is the low byte. Checksums are never judged.
 
-**Fragments.** Of a fragmented packet only a first fragment with the whole TCP header gives a row, with its own share of
-the payload, marked `ip_fragment`; other fragments are counted as `ip_fragment`. An IPv6 fragment header on a whole
-packet (offset 0, no more to come) is no fragment.
+**Fragments.** A first fragment with the whole TCP header gives a row with its own share of the payload, marked
+`ip_fragment`. So does a later one of TCP, but without ports, flags and what else stands in a TCP header; `seq` is its
+offset in the IP payload (`fragments.py` goes on from there). Other fragments are counted as `ip_fragment`. An IPv6
+fragment header on a whole packet (offset 0, no more to come) is no fragment.
 
 **VLAN.** `vlan` is the id of the outermost tag, `vlan_inner` that of the next; a priority tag (id 0) counts as a tag.
 
@@ -208,6 +209,8 @@ class _Network:
     end: int = 0
     protocol: int = 0
     payload_at: int = 0
+    offset: int = 0
+    """Of a later fragment: where in the IP payload it begins."""
 
 
 def _fill(row: np.void, frame: _Frame, port: int) -> None:
@@ -228,7 +231,10 @@ def _fill(row: np.void, frame: _Frame, port: int) -> None:
         outermost = outermost or tunnel
     else:
         raise _NoPacketError
-    _tcp(row, frame, network, port)
+    if network.offset:
+        _later_fragment(row, frame, network)
+    else:
+        _tcp(row, frame, network, port)
     row["vlan"], row["vlan_inner"] = (*vlans, 0, 0)[:2]
     row["tunnel"] = _TUNNEL_CODE[outermost]
     row["ip_version"] = network.version
@@ -477,13 +483,14 @@ def _ipv4(row: np.void, frame: _Frame, network: _Network) -> None:
     if header < 20:  # noqa: PLR2004 - RFC 791: five words
         raise _NoPacketError("" if head[9] == _UDP else "bad_ip_length")  # in UDP, only a tunnel would be ours
     ip = IP(head)
-    if ip.offset:
-        raise _NoPacketError("ip_fragment" if ip.p == wire.IPPROTO_TCP else "")
-    if ip.mf:
+    network.offset = (_u16(head, 6) & 0x1FFF) * 8
+    if network.offset and ip.p != wire.IPPROTO_TCP:
+        raise _NoPacketError
+    if network.offset or ip.mf:
         network.weird |= WEIRD_BIT["ip_fragment"]
     _set_length(network, ip.len)
     network.payload_at = network.at + header
-    _skip_extensions(frame, network, ip.p)
+    _skip_extensions(frame, network, ip.p, row)
     row["src_hi"] = row["dst_hi"] = 0
     row["src_lo"] = _MAPPED | int.from_bytes(ip.src, "big")
     row["dst_lo"] = _MAPPED | int.from_bytes(ip.dst, "big")
@@ -499,12 +506,12 @@ def _ipv6(row: np.void, frame: _Frame, network: _Network) -> None:
         raise _NoPacketError
     _set_length(network, length and length + 40)
     network.payload_at = network.at + 40
-    _skip_extensions(frame, network, following)
+    row["ip_id"] = 0
+    _skip_extensions(frame, network, following, row)
     for side, address in (("src", src), ("dst", dst)):
         value = int.from_bytes(address, "big")
         row[f"{side}_hi"] = value >> 64
         row[f"{side}_lo"] = value & _LOW
-    row["ip_id"] = 0
     row["ttl"] = hops
 
 
@@ -517,7 +524,7 @@ def _set_length(network: _Network, told: int) -> None:
     network.end = network.at + min(told or there, there)
 
 
-def _skip_extensions(frame: _Frame, network: _Network, following: int) -> None:
+def _skip_extensions(frame: _Frame, network: _Network, following: int, row: np.void) -> None:
     at = network.payload_at
     allowed = _EXTENSIONS if network.version == 6 else (_AUTHENTICATION,)  # noqa: PLR2004 - the version field
     while following in allowed:
@@ -526,6 +533,7 @@ def _skip_extensions(frame: _Frame, network: _Network, following: int) -> None:
         kind, (following, size) = following, frame.take(at, 8)[:2]
         if kind == _FRAGMENT:
             _note_fragment(network, _u16(frame.raw, at + 2), following)
+            row["ip_id"] = _u16(frame.raw, at + 6)
             at += 8
         elif kind == _AUTHENTICATION:
             at += (size + 2) * 4
@@ -535,11 +543,10 @@ def _skip_extensions(frame: _Frame, network: _Network, following: int) -> None:
 
 
 def _note_fragment(network: _Network, field: int, following: int) -> None:
-    offset, more = field >> 3, field & 1
-    if offset:
-        ours = following == wire.IPPROTO_TCP or following in _EXTENSIONS
-        raise _NoPacketError("ip_fragment" if ours else "")
-    if more:
+    network.offset, more = field & ~7, field & 1
+    if network.offset and following != wire.IPPROTO_TCP:
+        raise _NoPacketError("ip_fragment" if following in _EXTENSIONS else "")
+    if network.offset or more:
         network.weird |= WEIRD_BIT["ip_fragment"]
 
 
@@ -661,6 +668,17 @@ def _tcp(row: np.void, frame: _Frame, network: _Network, port: int) -> None:
     row["payload_captured"] = max(min(len(frame.raw) - at - header, payload_bytes), 0)
     row["weird"] = network.weird | (WEIRD_BIT["cut_headers"] if cut else 0)
     _tcp_fields(row, TCP(frame.raw[at : at + 20]))
+
+
+def _later_fragment(row: np.void, frame: _Frame, network: _Network) -> None:
+    at, size = network.payload_at, network.end - network.payload_at
+    if size <= 0:
+        raise _NoPacketError("ip_fragment")
+    row["payload_at"] = min(at, len(frame.raw))
+    row["payload_bytes"] = size
+    row["payload_captured"] = max(min(len(frame.raw) - at, size), 0)
+    row["weird"] = network.weird
+    row["seq"] = network.offset
 
 
 def _tcp_fields(row: np.void, tcp: Any) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from sensor.decode import Decoder
 from sensor.dissect import slow_lane
 from sensor.errors import Mistake, OperatorError
+from sensor.fragments import Fragments
 from sensor.outfile import outfile
 from sensor.pcapfile import Format
 from sensor.sources.files import Reader
@@ -76,9 +77,10 @@ def chosen(
     """
     decoder = decoder or wide()
     since_ns, until_ns = span
+    fragments = Fragments()
     with Reader(name, source) as reader:
         for batch in reader.batches():
-            packets = decoder.push(batch)
+            packets, _ = fragments.join(decoder.push(batch))
             if since_ns is not None:
                 packets = packets[packets["ts_ns"] >= since_ns]
             if until_ns is not None:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensor.flows import FlowOptions, FlowTable
+from sensor.fragments import Fragments
 from sensor.messages import Heard, MessageReader
 from sensor.schema import WEIRDS, Endings, Rows, Windows
 
@@ -69,6 +70,7 @@ class Following:
     def __init__(self, options: FlowOptions, share: int = 0) -> None:
         self.flows = FlowTable(options, share)
         self.messages = MessageReader(options.window_s)
+        self._fragments = Fragments()
         self.weird = np.zeros(len(WEIRDS), dtype=np.int64)
         self.last_ns = 0
         self._messages: list[Rows] = []
@@ -81,7 +83,8 @@ class Following:
         ------
         nothing
         """
-        packets = ordered.packets
+        packets, left_out = self._fragments.join(ordered.packets)
+        self.weird[WEIRDS.index("ip_fragment")] += left_out
         if not len(packets):
             return
         odd_before = self.flows.odd

@@ -158,7 +158,7 @@ class Packets(Table):
     weird: Annotated[np.uint32, "bits", "WEIRD_BIT of this packet"]
     src_port: Annotated[np.uint16, "", "TCP source port"]
     dst_port: Annotated[np.uint16, "", "TCP destination port"]
-    ip_id: Annotated[np.uint16, "", "IPv4 identification (0 for IPv6)"]
+    ip_id: Annotated[np.uint16, "", "IPv4 identification; of an IPv6 fragment the lower half of its, else 0"]
     tcp_checksum: Annotated[np.uint16, "", "as on the wire; never judged, offload leaves it wrong"]
     tcp_window: Annotated[np.uint16, "", "as on the wire, unscaled"]
     vlan: Annotated[np.uint16, "", "outermost VLAN id (0 = untagged)"]

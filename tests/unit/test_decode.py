@@ -8,6 +8,7 @@ import numpy as np
 
 from sensor.decode import Decoder, decode
 from sensor.dissect import slow_lane
+from sensor.fragments import later
 from sensor.kernels import headers
 from sensor.schema import WEIRDS, Bytes, Packets, Rows
 from sensor.wire import DO_GREETING
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 PLAIN = ethernet(ipv4("10.0.0.1", "10.0.0.2", tcp(50000, 7680, b"abc")))
 TAGGED = ethernet(ipv4("10.0.0.3", "10.0.0.4", tcp(50000, 7680, b"abc")), vlans=[vlan(at) for at in (1, 2, 3)])
-FRAGMENT = ethernet(ipv4("10.0.0.1", "10.0.0.2", bytes(40), fragment=100))
+FRAGMENT = ethernet(ipv4("10.0.0.1", "10.0.0.2", bytes(10), fragment=0x2000))
+LATER = ethernet(ipv4("10.0.0.1", "10.0.0.2", bytes(40), fragment=100))
 UDP = ethernet(ipv4("10.0.0.1", "10.0.0.2", bytes(40), proto=17))
 SHORT = ethernet(ipv4("10.0.0.1", "10.0.0.2", tcp(50000, 7680), total=30))
 
@@ -66,6 +68,13 @@ def test_weirds_of_both_lanes_add_up_over_batches() -> None:
     for _ in range(3):
         assert len(decoder.push(batch(SHORT, FRAGMENT, SHORT, PLAIN))) == 1
     assert counted(decoder) == {"bad_ip_length": 6, "ip_fragment": 3}
+
+
+def test_later_fragments_come_whatever_their_port() -> None:
+    for any_port in (False, True):
+        decoder = Decoder(slow=slow_lane, any_port=any_port)
+        assert later(decoder.push(batch(LATER, PLAIN))).tolist() == [True, False]
+        assert not decoder.elsewhere
 
 
 def test_what_was_handed_out_stays_as_it_was() -> None:

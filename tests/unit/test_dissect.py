@@ -106,7 +106,7 @@ def test_every_column_of_an_ipv6_packet() -> None:
 
 def test_rows_keep_the_order_and_say_their_frame() -> None:
     good = ethernet(ipv4(tcp(b"x")))
-    found = run(ethernet(b"", 0x0806), good, ethernet(ipv4(tcp(), fragment=5)), good)
+    found = run(ethernet(b"", 0x0806), good, ethernet(ipv4(tcp()[:16], fragment=0x2000)), good)
     assert found.frame.tolist() == [1, 3]
     assert found.packets["number"].tolist() == [2, 4]
     assert found.weird.tolist() == [0, 0, WEIRD_BIT["ip_fragment"], 0]
@@ -353,10 +353,19 @@ def test_a_first_fragment_without_its_tcp_header_gives_no_row() -> None:
     nothing(run(ethernet(ipv4(tcp(b"abcd", offset=8), fragment=0x2000))), "ip_fragment")
 
 
-def test_later_fragments_are_counted_only() -> None:
-    nothing(run(ethernet(ipv4(b"x" * 100, fragment=0x2001))), "ip_fragment")
-    nothing(run(ethernet(ipv4(b"x" * 100, fragment=0x0010))), "ip_fragment")
+@pytest.mark.parametrize("field", [0x2001, 0x0010])
+def test_a_later_fragment_has_its_offset_and_its_share_and_no_ports(field: int) -> None:
+    row = only(run(ethernet(ipv4(b"x" * 100, fragment=field))))
+    assert (row["seq"], row["payload_bytes"], row["payload_captured"]) == ((field & 0x1FFF) * 8, 100, 100)
+    assert (row["src_port"], row["dst_port"], row["flags"], row["ip_bytes"]) == (0, 0, 0, 120)
+    assert (row["weird"], row["ip_id"]) == (WEIRD_BIT["ip_fragment"], 0x1234)
+
+
+def test_other_later_fragments_are_nothing() -> None:
     nothing(run(ethernet(ipv4(b"x" * 100, fragment=0x0010, proto=17))))
+    nothing(run(ethernet(ipv4(b"", fragment=0x0010))), "ip_fragment")
+    row = only(run(ethernet(ipv4(b"x" * 100, fragment=0x0010)), cut=44))
+    assert (row["payload_bytes"], row["payload_captured"]) == (100, 10)
 
 
 def test_extension_headers() -> None:
@@ -376,7 +385,9 @@ def test_ipv6_fragments() -> None:
     body = b"\x00" * 4 + tcp(b"hello")
     row = only(run(ethernet(ipv6(first + body, following=44), 0x86DD)))
     assert (row["payload_bytes"], row["weird"]) == (5, WEIRD_BIT["ip_fragment"])
-    nothing(run(ethernet(ipv6(later + body, following=44), 0x86DD)), "ip_fragment")
+    row = only(run(ethernet(ipv6(later + b"\x00\x07\x12\x34" + b"x" * 9, following=44), 0x86DD)))
+    assert (row["seq"], row["payload_bytes"], row["ip_id"]) == (16, 9, 0x1234)
+    nothing(run(ethernet(ipv6(b"\x3c" + later[1:] + body, following=44), 0x86DD)), "ip_fragment")
     nothing(run(ethernet(ipv6(foreign + body, following=44), 0x86DD)))
 
 
@@ -434,7 +445,7 @@ def test_tunnels_that_are_not_opened() -> None:
 
 def test_the_lane_counts_only_frames_without_a_row() -> None:
     frames = [ethernet(ipv4(tcp(b"hello"), length=1500)), ethernet(ipv4(tcp(b"hello", offset=2))), ethernet(INNER4)]
-    frames += [ethernet(ipv4(tcp(), fragment=9))] * 2
+    frames += [ethernet(ipv4(tcp()[:16], fragment=0x2000))] * 2
     rows = Frames.empty(5)
     rows["at"] = np.cumsum([0, *map(len, frames[:-1])])
     rows["captured_bytes"] = rows["wire_bytes"] = [len(frame) for frame in frames]
