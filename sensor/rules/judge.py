@@ -41,6 +41,7 @@ _TOLD: Final = "told"
 _PART: Final = "part"  # which of a correlation's rules a row is of, where that matters
 _SCALED: Final = "scaled "  # before a column's name: its values as whole numbers, so that averages add up exactly
 _SCALE: Final = 1 << 20
+_FORM: Final = 2  # of what is carried; what was kept in another is not taken up
 _MERGED: Final = frozenset({"event_count", "value_count", "value_sum", "value_avg", "temporal"})
 _NEARLY: Final = 0.9
 _MOST_FLOWS: Final = 64
@@ -232,7 +233,8 @@ class _RuleJudge:
 
     def _digest(self) -> str:
         """Return what tells this rule from another, or from itself when somebody has changed it."""
-        return hashlib.sha256(repr(replace(self.rule, where="", cases=())).encode()).hexdigest()
+        told = repr((_FORM, replace(self.rule, where="", cases=())))
+        return hashlib.sha256(told.encode()).hexdigest()
 
     def push(self, rows: backend.Encoded, until_ns: int) -> pd.DataFrame | None:
         held = backend.evaluate(self.rule.condition, rows)
