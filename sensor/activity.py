@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import ip_address
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -67,6 +68,7 @@ _JUDGED_SUMS: Final = ("off_window_payload_bytes", "exempt_payload_bytes")
 _HEARD: Final = "unknown_messages"
 _SUMS: Final = (*_WINDOW_SUMS, *_MESSAGE_SUMS, *_JUDGED_SUMS, _HEARD)
 _PORTION: Final = 262_144  # flows that are judged at a time: what is made on the way stays small
+_TIMES: Final = ("flow_start_ns", "first_ts_ns", "last_ts_ns", "start_ns", "end_ns")
 _PLACES: Final = ("first_input", "first_number", "first_offset")
 
 
@@ -507,6 +509,11 @@ class _Told:
     def __init__(self, rows: Rows, table: type[Table]) -> None:
         self._many = len(rows)
         self._columns = columns.spread(rows, table.names())
+        # Of a flow of one packet all its times are one: what keeps them keeps them once.
+        times = [name for name in _TIMES if name in self._columns]
+        for one, other in pairwise(times):
+            if np.array_equal(self._columns[one], self._columns[other]):
+                self._columns[other] = self._columns[one]
 
     def __len__(self) -> int:
         return self._many

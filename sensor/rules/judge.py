@@ -210,6 +210,8 @@ class _RuleJudge:
         wanted = [*rule.subject, *self._measured_columns, *self._told_by_name, *_BASE, *self._lost]
         self._columns = [name for name in dict.fromkeys(wanted) if name not in aliases]
         self._averaged = [measure.column for measure in rule.measures if measure.kind == "value_avg"]
+        self._measuring = {*rule.subject, *self._measured_columns, *(_SCALED + name for name in self._averaged)}
+        self._measuring |= {_WEIGHT, _PART, _TOLD, "window_start_ns", "first_ts_ns", "last_ts_ns"}
         self._span_ns = max((measure.span_ns for measure in rule.measures), default=1)
         self._horizon_ns = -_LATEST
         self._carried = Carried()
@@ -480,7 +482,7 @@ class _RuleJudge:
         self._carried.set(_TOLD, told)
         alive = self._outlive(until_ns)
         if told_now.any():
-            self._carried.replace(self._merged, told_now[alive])
+            self._carried.replace(lambda part, mine: self._lean(self._merged(part, mine)), told_now[alive])
         if (over := len(self._carried) - self._limits.rows) > 0:
             self._counters["rows_dropped"] += over
             window = self._carried.all()["window_start_ns"].to_numpy()
@@ -525,6 +527,15 @@ class _RuleJudge:
             pick.at(edge, code, old[name].to_numpy())
             made[name] = edge
         return stack([choose(kept, ~told), made.reset_index(drop=True)])
+
+    def _lean(self, part: pd.DataFrame) -> pd.DataFrame:
+        """Forget where rows lie that were all told: nobody asks for it again, and a flood has very many."""
+        if not part[_TOLD].to_numpy(dtype=np.bool_).all():
+            return part
+        needed = {*self._measuring, *(each for name in self._measuring for each in NUMBERS.get(name, ()))}
+        idle = [name for name in part if name not in needed and isinstance(part[name].dtype, np.dtype)]
+        once = {name: np.broadcast_to(part[name].to_numpy()[0], len(part)) for name in idle if len(part)}
+        return pd.DataFrame({**part, **once}, copy=False)
 
 
 def grouped(frame: pd.DataFrame | Chosen, columns: Iterable[str]) -> Whole:
