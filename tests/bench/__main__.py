@@ -51,6 +51,7 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.rows) - set(known):
         parser.error(f"there is no row {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the warm-up writes bytecode, as a user's first run does
     options.folder.mkdir(parents=True, exist_ok=True)
     failed = []
     try:

@@ -16,7 +16,6 @@ WITHOUT_TWIN = {
     "policy.py": "plain facts; test_settings.py reads into them",
     "wire.py": "numbers; the samples and the kernels' tests state them again",
     "kernels/__init__.py": "how kernels are compiled; each kernel's twin runs through it",
-    "kernels/warm.py": "lists the kernels; `make run` runs it",
     "samples/__main__.py": "calls pages.write_all; the samples on disk are its test",
 }
 
