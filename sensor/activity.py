@@ -133,13 +133,19 @@ class Activity:
         }
 
     def push(
-        self, windows: Rows, endings: Rows, messages: Sequence[Rows], handshakes: Sequence[Rows], until_ns: int | None
+        self,
+        windows: list[Rows],
+        endings: list[Rows],
+        messages: Sequence[Rows],
+        handshakes: Sequence[Rows],
+        until_ns: int | None,
     ) -> Judged:
         """Take finished rows and give back what is complete.
 
         Parameters
         ----------
-        windows, endings : Windows[W], Endings[E]
+        windows, endings : lists of Windows, Endings
+            They are emptied, so that no row is held beside what becomes of it.
         messages, handshakes : lists of Messages, Handshakes
         until_ns : int or None
             Start of the first window that may still get rows; None when no more will come at all.
@@ -150,10 +156,10 @@ class Activity:
             `activity` sorted by window_start_ns, flow; `flows` in the order of their numbers.
         """
         until = _FOREVER if until_ns is None else np.int64(until_ns)
-        ready, self._windows = _split(join([self._windows, windows]), "window_start_ns", until)
+        ready, self._windows = _split(_drained(self._windows, windows), "window_start_ns", until)
         ready = _joined(_sorted(ready, "window_start_ns", "flow"))
         said, self._messages = _split(join([self._messages, *messages]), "ts_ns", until)
-        over, self._endings = _split(join([self._endings, endings]), "end_ns", until)
+        over, self._endings = _split(_drained(self._endings, endings), "end_ns", until)
         over = _sorted(over, "flow")
         self._handshakes = join([self._handshakes, *handshakes])
         self._verdicts = join([self._verdicts, pick(said, said["kind"] == KIND_VERDICT)])
@@ -471,10 +477,17 @@ def _halves(address: str) -> tuple[int, int]:
     return whole >> 64, whole & (1 << 64) - 1
 
 
+def _drained(held: Rows, more: list[Rows]) -> Rows:
+    """Return rows that were held, and those of a list that is then empty."""
+    whole = join([held, *more])
+    more.clear()
+    return whole
+
+
 def _split(rows: Rows, column: str, until: np.int64) -> tuple[Rows, Rows]:
     """Part rows into those before `until` and the rest."""
     before = rows[column] < until
-    return (rows, rows[:0]) if bool(before.all()) else (pick(rows, before), pick(rows, ~before))
+    return (rows, rows[:0].copy()) if bool(before.all()) else (pick(rows, before), pick(rows, ~before))
 
 
 def _sorted(rows: Rows, first: str, second: str = "") -> Rows:

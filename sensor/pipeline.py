@@ -19,10 +19,9 @@ from sensor.following import Following, Part
 from sensor.incidents import Incidents, Traits
 from sensor.inputs import Inputs, Progress
 from sensor.reading import Options
-from sensor.rows import join
 from sensor.rules.judge import Judge
 from sensor.schedule import Schedules
-from sensor.schema import WEIRDS, Case, Endings, NameFrame, Windows
+from sensor.schema import WEIRDS, Case, NameFrame
 from sensor.sites import Sites
 from sensor.spans import Spans
 from sensor.swarms import Ledger
@@ -126,11 +125,10 @@ class Pipeline:
         """
         until_ns = self._edge(watermark_ns)
         self._last_ns = max([self._last_ns, *(part.last_ns for part in parts)])
-        windows = join([part.windows for part in parts]) if parts else Windows.empty()
-        endings = join([part.endings for part in parts]) if parts else Endings.empty()
+        windows, endings = [part.windows for part in parts], [part.endings for part in parts]
         messages = [rows for part in parts for rows in part.messages]
         handshakes = [rows for part in parts for rows in part.handshakes]
-        del parts  # many were joined, and need not be kept beside that
+        del parts  # what is judged is not kept beside it: of a flood it is much
         judged = self.activity.push(windows, endings, messages, handshakes, until_ns)
         self.ledger.push(judged.activity, judged.flows, messages, handshakes, until_ns)
         window_ns = self._window_ns

@@ -145,7 +145,7 @@ class Desk(Activity):
     ) -> Judged:
         until_ns = None if until_s is None else NOON + until_s * SECOND
         return self.push(
-            windows() if rows is None else rows, endings() if over is None else over, heard, shaken, until_ns
+            [windows() if rows is None else rows], [endings() if over is None else over], heard, shaken, until_ns
         )
 
 
