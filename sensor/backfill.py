@@ -119,7 +119,7 @@ def read(folder: Path) -> Story:
     except (OSError, ValueError) as error:
         told = error.strerror if isinstance(error, OSError) and error.strerror else "is not a case"
         raise OperatorError(Mistake(str(folder), told, "name a folder that `analyze -o` wrote")) from error
-    return Story(_joined(activity, flows), flows, tuple(incidents))
+    return Story(_joined(activity, flows), flows.assign(site=_site(flows)), tuple(incidents))
 
 
 def policy_source(folder: Path) -> tuple[str, str]:
@@ -260,5 +260,10 @@ def _joined(activity: pd.DataFrame, flows: pd.DataFrame) -> pd.DataFrame:
     rows = activity.merge(
         addresses, how="left", left_on=["community_id", "flow_start_ns"], right_on=["community_id", "start_ns"]
     )
+    return rows.assign(site=_site(rows), flow=range(len(rows)))
+
+
+def _site(rows: pd.DataFrame) -> pd.Series[str]:
+    """Return the site that rows are reported for: the originator's, else the responder's."""
     orig = rows["orig_site"].astype(str)
-    return rows.assign(site=orig.where(orig != UNKNOWN_SITE, rows["resp_site"].astype(str)), flow=range(len(rows)))
+    return orig.where(orig != UNKNOWN_SITE, rows["resp_site"].astype(str))
