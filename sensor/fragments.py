@@ -45,8 +45,10 @@ def later(packets: Rows) -> npt.NDArray[np.bool_]:
     ------
     nothing
     """
-    bare = (packets["src_port"] == 0) & (packets["dst_port"] == 0)
-    return np.asarray(bare & (packets["weird"] & _BIT != 0), dtype=np.bool_)
+    marked = np.asarray(packets["weird"] & _BIT != 0, dtype=np.bool_)
+    if marked.any():
+        marked &= (packets["src_port"] == 0) & (packets["dst_port"] == 0)
+    return marked
 
 
 class Fragments:

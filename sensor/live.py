@@ -15,6 +15,7 @@ import numpy as np
 
 from sensor.decode import Decoder
 from sensor.dissect import slow_lane
+from sensor.fragments import later
 from sensor.mdns import InventoryOptions, Offers
 from sensor.order import Order, Ordered
 
@@ -241,8 +242,9 @@ class Live:
                 self.clock.correct(batch.frames)
                 self._fronts[at] = max(self._fronts[at], int(batch.frames["ts_ns"].max()))
                 packets = self.decoder.push(batch)
-                if self.keep is not None and len(packets):
-                    self.keep(batch.frames[packets["number"] - int(batch.frames["number"][0])], batch.data)
+                # Later fragments may be of any port's packets, which nobody asked us to keep.
+                if self.keep is not None and len(ours := packets["number"][~later(packets)]):
+                    self.keep(batch.frames[ours - int(batch.frames["number"][0])], batch.data)
                 self._order.push(packets, batch.data)
                 if self.decoder.saw_mdns:
                     self.offers.push(batch)

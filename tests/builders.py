@@ -117,6 +117,20 @@ def ipv4(  # noqa: PLR0913 - every field of the header can be said
     return header[:10] + struct.pack(">H", checksum(header)) + header[12:] + payload
 
 
+def fragments(frame: bytes, size: int) -> list[bytes]:
+    """RFC 791: an untagged frame of IPv4 without options as fragments with `size` bytes each, a multiple of 8."""
+    body, pieces = frame[34:], range(0, len(frame) - 34, size)
+    src, dst = (str(IPv4Address(frame[at : at + 4])) for at in (26, 30))
+    return [
+        frame[:14]
+        + ipv4(
+            src, dst, body[at : at + size], proto=frame[23], ttl=frame[22], ident=int.from_bytes(frame[18:20], "big"),
+            fragment=(0x2000 if at != pieces[-1] else 0) | at // 8, fix=False,
+        )
+        for at in pieces
+    ]  # fmt: skip
+
+
 def ipv6(  # noqa: PLR0913 - every field of the header can be said
     src: str,
     dst: str,

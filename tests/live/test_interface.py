@@ -17,7 +17,7 @@ from sensor import pipeline
 from sensor.rules.load import load
 from sensor.schema import FlowFrame
 from sensor.settings import load_policy
-from tests.builders import do_handshake, do_piece, ethernet, ipv4, ipv6, pcap, tcp, vlan
+from tests.builders import do_handshake, do_piece, ethernet, fragments, ipv4, ipv6, pcap, tcp, vlan
 from tests.live.network import LIVE, PCAPS, ROOT, Network, Sensor, await_true
 from tests.streams import NOON, Tape
 from tests.unit.test_mdns import announcement, datagram
@@ -133,6 +133,26 @@ def test_the_wire_gives_what_a_recording_gives(network: Network, folder: Path) -
         cut = pipeline.analyze([str(path)], load_policy(policy), load([rules]))
         assert set() < set(cut.flows["community_id"]) <= proved[path.stem]
         assert not any(each.damage for each in cut.inputs)
+
+
+def test_fragments_find_their_flow_and_those_of_others_are_not_kept(network: Network, folder: Path) -> None:
+    ours = Tape(step_ms=100).open().orig(0, bytes(range(256)) * 4)
+    others = Tape(orig="10.1.0.7", resp_port=443).open().orig(0, b"a stranger's secret " * 50)
+    frames = []
+    for tape in (ours, others):
+        *opening, (ts_ns, whole) = tape.frames
+        frames += [*opening, *((ts_ns + at, piece) for at, piece in enumerate(fragments(whole, 400)))]
+    capture, spool, evidence = folder / "fragments.pcap", folder / "spool", folder / "evidence"
+    capture.write_bytes(pcap(sorted(frames), nanos=True))
+    with Sensor(network, folder, "--spool", str(spool), "--evidence", str(evidence)) as sensor:
+        assert network.send(capture, "-x", "1") == len(frames)
+        sensor.await_metric('swarmtap_capture_packets_total{interface="vb"}', 8)  # of the other, what has no ports
+        assert sensor.stop() == 0
+    (flow,) = flows_of(spool).to_dict("records")
+    assert (flow["orig_payload_bytes"], flow["orig_packets"], flow["orig_gap_bytes"]) == (1024, 5, 0)
+    kept = b"".join(path.read_bytes() for path in evidence.glob("*.pcap"))
+    assert bytes(range(256))[:64] in kept
+    assert b"secret" not in kept
 
 
 def test_do_on_another_port_and_names_by_mdns_on_the_wire(network: Network, folder: Path) -> None:
