@@ -35,9 +35,13 @@ _BY_ARROW: Final = {"zst": "zstd", "lz4": "lz4"}
 _HEAD_BYTES: Final = 32  # enough for every magic and for a pcap's header
 # Of a stream that breaks, no more than this is lost; what was decompressed before is used.
 _PORTION_BYTES: Final = 64 * 1024
+# Who reads in larger portions asks for the interpreter less often, which at the start is busy importing; where these
+# break, what is whole is read again in small ones.
+_LARGE_BYTES: Final = 8 * 1024 * 1024
 # Free bytes before a window of a stream: there goes what was left of the one before, a record at most.
 _ROOM_BYTES: Final = 512 * 1024
 _PATIENCE_S: Final = 1.0
+_BREAKS: Final = (OSError, EOFError, lzma.LZMAError, zlib.error, ValueError, MemoryError)
 _FAR_BEHIND: Final = 512 * 1024 * 1024
 _BEHIND: Final = 32 * 1024 * 1024  # of a mapped file; older pages can be read again if a held packet needs them
 
@@ -56,6 +60,9 @@ class Contents:
     stream: Any = None
     raw: Any = None
     """What a compressed file is read from."""
+    portion_bytes: int = _PORTION_BYTES
+    _given: int = 0
+    _before: Any = None
     _forgotten: int = 0
     _gone: int = 0
 
@@ -92,12 +99,33 @@ class Contents:
             return np.empty(room_bytes, dtype=np.uint8)
         room = np.empty(room_bytes + size, dtype=np.uint8)
         view, filled = room.data, room_bytes
+        while True:
+            try:
+                while count := self.stream.readinto(view[filled : filled + self.portion_bytes]):
+                    filled += count
+                    self._given += count
+                return room[:filled]
+            except _BREAKS as error:
+                if self.portion_bytes == _PORTION_BYTES or not self._again():
+                    self.broken = f"a compressed stream that is broken ({error})"
+                    return room[:filled]
+
+    def _again(self) -> bool:
+        """Stand where the last whole portion ended, to go on in small ones; return whether that can be done."""
+        self.portion_bytes = _PORTION_BYTES
+        passed, room = 0, memoryview(bytearray(_PORTION_BYTES))
         try:
-            while count := self.stream.readinto(view[filled : filled + _PORTION_BYTES]):
-                filled += count
-        except (OSError, EOFError, lzma.LZMAError, zlib.error, ValueError, MemoryError) as error:
-            self.broken = f"a compressed stream that is broken ({error})"
-        return room[:filled]
+            self.raw.seek(0)
+            self._before = self.stream  # when it goes, it closes the file
+            self.stream = _Rejoined(b"", _decompressed(self.raw, self.compression))
+            while passed < self._given:
+                count = self.stream.readinto(room[: self._given - passed])
+                if not count:
+                    return False
+                passed += count
+        except _BREAKS:
+            return False
+        return True
 
     def consumed(self) -> int:
         """Return how far a file was read, in bytes as they lie on the disk."""
@@ -177,7 +205,9 @@ def contents(file: io.BufferedReader, path: Path | None = None) -> Contents:
         inside = _decompressed(raw, held.compression)
         held.stream = _Rejoined(b"", inside)
         head = held.read(_HEAD_BYTES).tobytes()
-        held.stream = _Rejoined(head, inside)
+        held.stream, held._given = _Rejoined(head, inside), 0  # noqa: SLF001 - the head is given again
+        if regular and held.compression in _BY_ARROW:
+            held.portion_bytes = _LARGE_BYTES
     elif regular:
         held.mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         head = held.mapped[:_HEAD_BYTES]

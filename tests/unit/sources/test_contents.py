@@ -109,6 +109,23 @@ def test_what_was_decompressed_before_a_stream_broke_is_there(tmp_path: Path, ki
         assert len(seen) > 130_000  # no more than a portion is lost
 
 
+@pytest.mark.parametrize("by_path", [False, True])
+@pytest.mark.parametrize(("kind", "block"), [("zst", 131_072), ("lz4", 4_194_304)])
+def test_what_is_read_in_large_portions_loses_no_more_when_it_breaks(
+    tmp_path: Path,
+    kind: str,
+    block: int,
+    by_path: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    data = os.urandom(40_000_000)  # it does not shrink
+    file, found = held(tmp_path / "x", compressed(data, kind)[:31_000_000], by_path=by_path)
+    with file:
+        seen = b"".join(windows(found, 8 << 20, ahead=True))
+        assert found.broken.startswith("a compressed stream that is broken (")
+        assert seen == data[: len(seen)]
+        assert len(seen) > 31_000_000 - 2 * block - (64 << 10)
+
+
 @pytest.mark.parametrize("at", [0.3, 0.6, 0.9])
 def test_what_is_broken_is_not_asked_again(tmp_path: Path, at: float) -> None:
     packed = bytearray(compressed(DATA, "bz2"))
