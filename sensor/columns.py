@@ -130,19 +130,6 @@ def joined(parts: Sequence[pd.Series[Any]]) -> Any:
     return np.concatenate(values)
 
 
-def chosen(values: pd.Series[Any], which: npt.NDArray[np.bool_]) -> pd.Series[Any]:
-    """Return the values that a mask chooses; a repeated value stays one.
-
-    Raises
-    ------
-    nothing
-    """
-    plain = values.to_numpy() if isinstance(values.dtype, np.dtype) else values.array
-    if isinstance(plain, np.ndarray) and _is_steady(plain) and which.any():
-        return pd.Series(np.broadcast_to(plain[0], int(np.count_nonzero(which))), copy=False)
-    return pd.Series(plain[which], copy=False)
-
-
 def choose(frame: pd.DataFrame, which: npt.NDArray[np.bool_] | slice, names: Iterable[str] = ()) -> pd.DataFrame:
     """Return the rows that a mask or slice chooses, numbered from 0, with these columns (none: all).
 
@@ -152,18 +139,24 @@ def choose(frame: pd.DataFrame, which: npt.NDArray[np.bool_] | slice, names: Ite
     ------
     nothing
     """
-    whole = {}
     many = int(np.count_nonzero(which)) if isinstance(which, np.ndarray) else len(range(len(frame))[which])
-    for name in names or frame:
-        series = frame[name]
-        values = series.to_numpy() if isinstance(series.dtype, np.dtype) else series.array
-        if isinstance(values, np.ndarray) and many and _is_steady(values):
-            whole[name] = np.broadcast_to(values[0], many)
-        elif isinstance(which, np.ndarray) and many == len(frame):
-            whole[name] = values
-        else:
-            whole[name] = values[which] if isinstance(which, np.ndarray) else values[which].copy()
+    whole = {name: chosen(frame[name], which, many) for name in names or frame}
     return pd.DataFrame(whole, index=range(many), copy=False)
+
+
+def chosen(values: pd.Series[Any], which: npt.NDArray[np.bool_] | slice, many: int) -> Any:
+    """Return the values of a series that a mask or slice chooses, `many` of them; a repeated value stays one.
+
+    Raises
+    ------
+    nothing
+    """
+    plain = values.to_numpy() if isinstance(values.dtype, np.dtype) else values.array
+    if isinstance(plain, np.ndarray) and many and _is_steady(plain):
+        return np.broadcast_to(plain[0], many)
+    if isinstance(which, np.ndarray):
+        return plain if many == len(plain) else plain[which]
+    return plain[which].copy()
 
 
 def _is_steady(values: Values) -> bool:

@@ -112,12 +112,12 @@ class Carried:
         ------
         nothing
         """
-        if not self._parts:
-            return None
-        whole = self._parts[0]
-        for part in self._parts[1:]:
-            whole = stack(alike(whole, part))
-        return whole
+        whole = self.all()
+        return (
+            pd.DataFrame({name: whole[name] for name in map(str, self._parts[0]) if name in whole})
+            if self._parts
+            else None
+        )
 
     def _cut(self, values: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
         ends = np.cumsum([0, *map(len, self._parts)]).tolist()
@@ -144,7 +144,8 @@ class Chosen:
         """Return a column."""
         found = [part[name] for part in self._parts]
         if self._which is not None:
-            found = [chosen(part, mine) for part, mine in zip(found, self._which, strict=True) if mine.any()]
+            cuts = [(each, mine, int(np.count_nonzero(mine))) for each, mine in zip(found, self._which, strict=True)]
+            found = [pd.Series(chosen(*cut), copy=False) for cut in cuts if cut[2]]
         if len(found) > 1 and any(each.dtype != found[0].dtype for each in found):
             return pd.concat([each.astype("str") if _is_text(each) else each for each in found], ignore_index=True)
         return found[0] if len(found) == 1 else pd.Series(joined(found), copy=False)
