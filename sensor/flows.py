@@ -22,6 +22,8 @@ _SECOND_NS: Final = 1_000_000_000
 _ROOM: Final = 16384
 # Where many rows are finished at once they are handed out by so many: they just fit in room that was doubled twice.
 _PORTION: Final = 4 * _ROOM - 4096
+# So many records of open windows are kept for the next ones when a window is over.
+_COUNTS: Final = 65536
 _SHARE_BITS: Final = 40  # flows of one table are numbered from here on, so that several tables can be judged as one
 
 
@@ -161,6 +163,23 @@ class FlowTable:
             yield
         if everything:
             self._empty()
+        else:
+            self._move_together()
+
+    def _move_together(self) -> None:
+        """Give back the memory of windows that were open once, if that was many more than are open now."""
+        used = int(self._table[tracking.USED_COUNTS])
+        if used <= _COUNTS:
+            return
+        slots, counts = self._kept[0][: int(self._table[tracking.USED_SLOTS])], self._kept[2]
+        holders = np.flatnonzero(slots["count"])
+        if len(holders) > used // 4:
+            return
+        counts[1 : len(holders) + 1] = counts[slots["count"][holders]]
+        slots["count"][holders] = np.arange(1, len(holders) + 1)
+        self._table[tracking.USED_COUNTS] = len(holders)
+        self._table[tracking.FREE_COUNT] = 0
+        _let_go(counts, max(len(holders), _COUNTS) + 1)
 
     def _empty(self) -> None:
         """Begin with no flows, and give back the memory of those that were."""
@@ -217,3 +236,10 @@ class _Growing:
 def _reserved(rows: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Return zeroed rows that take memory only where they are written, in pages as small as there are."""
     return np.frombuffer(mmap.mmap(-1, rows * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), dtype=dtype)
+
+
+def _let_go(reserved: npt.NDArray[Any], first: int) -> None:
+    """Give back the memory of reserved rows from one on; they are zero again."""
+    start = -(-first * reserved.dtype.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE
+    if start < reserved.nbytes:
+        reserved.base.obj.madvise(mmap.MADV_DONTNEED, start, reserved.nbytes - start)

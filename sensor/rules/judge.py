@@ -23,6 +23,7 @@ from sensor.columns import choose, stack
 from sensor.rules import backend, reason
 from sensor.rules.carried import NUMBERS, Carried, Chosen, alike, carried
 from sensor.rules.columns import kinds
+from sensor.rules.counted import Counted
 from sensor.schema import Evidence, FindingFrame
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ _TOLD: Final = "told"
 _PART: Final = "part"  # which of a correlation's rules a row is of, where that matters
 _SCALED: Final = "scaled "  # before a column's name: its values as whole numbers, so that averages add up exactly
 _SCALE: Final = 1 << 20
-_FORM: Final = 2  # of what is carried; what was kept in another is not taken up
+_FORM: Final = 3  # of what is carried; what was kept in another is not taken up
 _MERGED: Final = frozenset({"event_count", "value_count", "value_sum", "value_avg", "temporal"})
 _NEARLY: Final = 0.9
 _MOST_FLOWS: Final = 64
@@ -148,14 +149,16 @@ class Judge:
         """
         frames = [*known["waiting"].values()]
         for each in known["rules"].values():
-            frames += [each[name] for name in ("carried", "counted") if each[name] is not None]
-        shift = max((int(frame["flow"].max()) for frame in frames if len(frame)), default=0) + _APART
+            frames += [each["carried"]] if each["carried"] is not None else []
+        runs = [each["counted"] for each in known["rules"].values()]
+        ends = [*(frame["flow"] for frame in frames), *(each["behind"] for each in runs)]
+        shift = max((int(end.max()) for end in ends if len(end)), default=0) + _APART
         for frame in frames:
             frame["flow"] = np.where(frame["flow"] == _NO_FLOW, _NO_FLOW, frame["flow"] - shift)
         self._waiting = dict(known["waiting"])
         for each in self._rules:
             if each.rule.name in known["rules"]:
-                each.recall(known["rules"][each.rule.name])
+                each.recall(known["rules"][each.rule.name], shift)
 
     def _due(self, category: str, frame: pd.DataFrame, until_ns: int | None) -> pd.DataFrame:
         """Return the rows whose windows are over, sorted, and keep the others."""
@@ -215,23 +218,26 @@ class _RuleJudge:
         self._span_ns = max((measure.span_ns for measure in rule.measures), default=1)
         self._horizon_ns = -_LATEST
         self._carried = Carried()
-        self._counted = np.zeros(0, np.int64)  # flows already counted, ascending
+        self._counted = Counted()
 
     def remember(self) -> dict[str, Any]:
         return {
             "rule": self._digest(),
             "horizon_ns": self._horizon_ns,
             "carried": None if (kept := self._carried.frame()) is None else _worded(kept),
-            "counted": pd.DataFrame({"flow": self._counted}),
+            "counted": pd.DataFrame({"first": self._counted.first, "behind": self._counted.behind}),
         }
 
-    def recall(self, known: dict[str, Any]) -> None:
+    def recall(self, known: dict[str, Any], shift: int) -> None:
         if known["rule"] == self._digest():
             self._horizon_ns = int(known["horizon_ns"])
             kept = known["carried"]
             if kept is not None and {*carried(self._columns, kept)} <= {*kept}:
                 self._carried = Carried([kept])
-            self._counted = np.sort(known["counted"]["flow"].to_numpy(dtype=np.int64))
+            first, behind = (known["counted"][name].to_numpy(dtype=np.int64) for name in ("first", "behind"))
+            self._counted = Counted(first - shift, behind - shift)
+            if Counted(first, behind).has(no_flow := np.array([_NO_FLOW])).any():
+                self._counted.add(no_flow)
 
     def _digest(self) -> str:
         """Return what tells this rule from another, or from itself when somebody has changed it."""
@@ -411,13 +417,10 @@ class _RuleJudge:
         order = np.lexsort((seen_ns, told_ns[number], flow))
         begin = np.flatnonzero(np.diff(flow[order], prepend=-_LATEST))
         firsts = order[begin]
-        place = np.searchsorted(self._counted, flow[firsts])
-        known = np.append(self._counted, -1)[place] == flow[firsts]
-        unknown = firsts[~known]
+        unknown = firsts[~self._counted.has(flow[firsts])]
         counted = np.bincount(number[unknown], minlength=len(told_ns)).astype(np.int64)
-        self._counted = np.sort(np.concatenate((self._counted, flow[unknown])))
-        self._counters["flows_forgotten"] += max(len(self._counted) - self._limits.flows, 0)
-        self._counted = self._counted[-self._limits.flows :]
+        self._counted.add(flow[unknown])
+        self._counters["flows_forgotten"] += self._counted.keep(self._limits.flows)
         return listed, counted
 
     def _shares(self, both: Chosen, chosen: npt.NDArray[np.intp], begin: npt.NDArray[np.intp]) -> Number:

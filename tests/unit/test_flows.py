@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -185,3 +188,36 @@ def test_no_packets() -> None:
     table.sweep(NOON, everything=True)
     assert [len(rows) for rows in table.take()] == [0, 0]
     assert [rows.dtype for rows in table.take()] == [Windows.dtype(), Endings.dtype()]
+
+
+@pytest.mark.parametrize("going_on", [0, 1, 40, 99])
+def test_records_of_windows_move_together_after_many(monkeypatch: pytest.MonkeyPatch, going_on: int) -> None:
+    monkeypatch.setattr(flows, "_COUNTS", 16)
+    first, later, last = syns(200), syns(going_on), syns(230)
+    for number, packets in enumerate((first, later, last)):
+        packets["ts_ns"] += number * 10 * SECOND
+        packets["seq"] += number
+    table, plain = FlowTable(), FlowTable()
+    monkeypatch.setattr(plain, "_move_together", lambda: None)
+    for each in (table, plain):
+        each.push(first)
+        each.push(later[: going_on // 2])
+        each.sweep(NOON + 10 * SECOND)
+        each.push(later[going_on // 2 :])
+        each.push(last)
+        each.sweep(NOON, everything=True)
+    assert [rows.tolist() for rows in table.take()] == [rows.tolist() for rows in plain.take()]
+
+
+def test_memory_of_many_open_windows_is_given_back() -> None:
+    def held_kb() -> int:
+        told = Path("/proc/self/smaps_rollup").read_text()
+        return int(re.search(r"^Anonymous:\s+(\d+)", told, re.MULTILINE)[1])  # type: ignore[index]
+
+    packets = np.repeat(syns(1), 400_000)
+    packets["src_lo"] += np.arange(len(packets), dtype=np.uint64)
+    table = FlowTable()
+    table.push(packets)
+    before = [held_kb() for _ in table.portions(NOON + 10 * SECOND)][-1]
+    assert before - held_kb() > 25_000  # of 42 MB, some of it the room for the next window
+    assert table.living == 400_000

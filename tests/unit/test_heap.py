@@ -37,3 +37,31 @@ def test_what_is_free_between_what_is_used_is_given_back() -> None:
     )
     assert re.fullmatch(r"\d+\n", found.stdout)
     assert int(found.stdout) > 60_000  # of 90 MB, in kB
+
+
+ARROW = """
+import re
+from pathlib import Path
+import numpy as np
+import pyarrow as pa
+from sensor import heap
+
+def held():
+    return int(re.search(r"^Anonymous:\\s+(\\d+)", Path("/proc/self/smaps_rollup").read_text(), re.M)[1])
+
+pieces = [pa.allocate_buffer(100_000) for _ in range(600)]
+for each in pieces:
+    np.frombuffer(each, np.uint8)[:] = 1
+del each
+pieces = pieces[:1]
+before = held()
+heap.give_back()
+print(before - held())
+"""
+
+
+def test_what_arrow_keeps_for_later_is_given_back() -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", ARROW], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+    )
+    assert int(found.stdout) > 20_000  # of 60 MB, in kB
