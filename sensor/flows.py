@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -242,4 +242,5 @@ def _let_go(reserved: npt.NDArray[Any], first: int) -> None:
     """Give back the memory of reserved rows from one on; they are zero again."""
     start = -(-first * reserved.dtype.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE
     if start < reserved.nbytes:
-        reserved.base.obj.madvise(mmap.MADV_DONTNEED, start, reserved.nbytes - start)
+        memory: mmap.mmap = cast("memoryview", reserved.base).obj  # type: ignore[assignment]
+        memory.madvise(mmap.MADV_DONTNEED, start, reserved.nbytes - start)
