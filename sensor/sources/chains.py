@@ -43,7 +43,7 @@ PCAP_MAGICS: Final = {
 PCAP_HEADER_BYTES: Final = 24
 _LINK_TYPE_AT: Final = 20
 # What one wide walk covers at most: little enough to be given back soon, much more than it costs to begin one.
-_SPAN_BYTES: Final = 32 * 1024 * 1024
+_SPAN_BYTES: Final = 256 * 1024 * 1024
 _FIRST_KEPT_BYTES: Final = 128  # of a capture per frame that is kept, before that is known
 
 PCAPNG_MAGIC: Final = b"\x0a\x0d\x0d\x0a"  # the same from both ends, so it can be read before the byte order is known
