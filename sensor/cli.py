@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sensor.inputs import Inputs
     from sensor.rules.ruleset import RuleSet
     from sensor.schema import Case
+    from sensor.trail import Trail
 
 app = typer.Typer(
     name="swarmtap",
@@ -146,6 +147,7 @@ def analyze(
     from sensor.outfile import outfolder
     from sensor.reading import Options
     from sensor.sources.files import find
+    from sensor.trail import Trail
 
     level = _level(exit_code)
     if out is not None:
@@ -174,18 +176,19 @@ def analyze(
     )
     progress = _head.progress if _head else _Progress()
     if _head and not cluster and (names, options) == (_head.names, _head.inputs.options):
-        inputs = _head.inputs
+        inputs, trail = _head.inputs, _head.trail
     else:
         if _head:
-            _head.inputs.stop()
+            _head.trail.stop()
         inputs = (_cluster(cluster, names, options, progress) if cluster else Inputs(names, options, progress)).start()
+        trail = Trail(inputs).start()
     try:
         loaded = _load(policy, rules)
         from sensor import pipeline
 
         gc.freeze()
         gc.enable()
-        case = pipeline.judge_all(inputs, *loaded)
+        case = pipeline.judge_all(inputs, *loaded, trail)
         inputs.stop()
         progress.done()
         code = _tell(case, out, level)
@@ -196,7 +199,7 @@ def analyze(
         _forget(inputs)
         raise
     finally:
-        inputs.stop()
+        trail.stop()
         progress.done()
     _forget(inputs)
     raise typer.Exit(code)
@@ -587,6 +590,7 @@ class _HeadStart:
 
     names: list[str]
     inputs: Inputs
+    trail: Trail
     progress: _Progress
 
 
@@ -609,10 +613,11 @@ def _start_early(words: list[str]) -> _HeadStart | None:
         return None
     from sensor.inputs import Inputs
     from sensor.reading import Options
+    from sensor.trail import Trail
 
     progress = _Progress()
-    options = Options(hashes=writes)
-    return _HeadStart(names, Inputs(names, options, progress).start(), progress)
+    inputs = Inputs(names, Options(hashes=writes), progress).start()
+    return _HeadStart(names, inputs, Trail(inputs).start(), progress)
 
 
 def main() -> None:
@@ -623,6 +628,9 @@ def main() -> None:
     if sys.argv[1:2] == ["analyze"]:
         # Imports leave no garbage, but looking for it takes a tenth of the start; `analyze` begins to look after them.
         gc.disable()
+        from sensor import heap
+
+        heap.keep()
     _head = _start_early(sys.argv[1:])
     code = _run()
     try:

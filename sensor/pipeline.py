@@ -25,6 +25,7 @@ from sensor.schema import WEIRDS, Case, NameFrame
 from sensor.sites import Sites
 from sensor.spans import Spans
 from sensor.swarms import Ledger
+from sensor.trail import Trail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,9 +51,11 @@ class Step:
 class Pipeline:
     """Packets in time order to frames, findings and incidents."""
 
-    def __init__(self, policy: Policy, ruleset: RuleSet, options: Options, start_ns: int) -> None:
+    def __init__(
+        self, policy: Policy, ruleset: RuleSet, options: Options, start_ns: int, following: Following | None = None
+    ) -> None:
         self.policy, self.ruleset, self.options = policy, ruleset, options
-        self.following = Following(options.flows)
+        self.following = following or Following(options.flows)
         self.loss = 0.0
         """Share of the packets that were lost lately, 0 to 1; it lowers the confidence of what is found."""
         policing = self._police(policy, start_ns)
@@ -178,26 +181,22 @@ def analyze(
     return judge_all(Inputs(names, options or Options(), progress).start(), policy, ruleset)
 
 
-def judge_all(inputs: Inputs, policy: Policy, ruleset: RuleSet) -> Case:
+def judge_all(inputs: Inputs, policy: Policy, ruleset: RuleSet, trail: Trail | None = None) -> Case:
     """Take all packets of inputs, judge them, and return the case.
+
+    Parameters
+    ----------
+    trail : Trail, optional
+        Of these inputs, if it was begun before.
 
     Raises
     ------
     OperatorError
         If none of the inputs can be read.
     """
-    pipeline: Pipeline | None = None
-    steps: list[Step] = []
-    for portion in inputs.portions():
-        if pipeline is None:
-            pipeline = Pipeline(policy, ruleset, inputs.options, int(portion.ordered.packets["ts_ns"][0]))
-        pipeline.push(portion.ordered)
-        if pipeline.is_due:
-            steps.append(pipeline.advance(portion.watermark_ns))
-    if pipeline is None:
-        pipeline = Pipeline(policy, ruleset, inputs.options, 0)
-    steps.append(pipeline.advance(None))
-    return _case(inputs, pipeline, steps)
+    trail = trail or Trail(inputs).start()
+    pipeline = Pipeline(policy, ruleset, inputs.options, trail.start_ns(), trail.following)
+    return _case(inputs, pipeline, [pipeline.judged([part], until_ns) for part, until_ns in trail.parts()])
 
 
 def _case(inputs: Inputs, pipeline: Pipeline, steps: list[Step]) -> Case:

@@ -17,6 +17,7 @@ import typer
 
 from sensor import __version__, cli, instants, pipeline
 from sensor.errors import Exit
+from sensor.trail import Trail
 from tests.builders import pcap
 from tests.captures import ROOT, SAMPLES, records_of
 
@@ -320,8 +321,10 @@ def test_what_was_interrupted_goes_on(swarmtap: Swarmtap, tmp_path: Path, monkey
                 raise KeyboardInterrupt
         pytest.fail("all was read before two files were")
 
-    monkeypatch.setattr(pipeline, "judge_all", interrupted)
-    ran = command("case", "--jobs", "2")
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "judge_all", interrupted)
+        patch.setattr(Trail, "start", lambda trail: trail)  # it would read on
+        ran = command("case", "--jobs", "2")
     assert ran.code == 130
     kept = len(list((tmp_path / "case" / ".decoded").glob("*.parts")))
     assert 2 <= kept < 4

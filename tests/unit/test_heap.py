@@ -65,3 +65,28 @@ def test_what_arrow_keeps_for_later_is_given_back() -> None:
         [sys.executable, "-c", ARROW], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
     )
     assert int(found.stdout) > 20_000  # of 60 MB, in kB
+
+
+KEPT = """
+import resource
+import numpy as np
+from sensor import heap
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        np.empty(40_000_000, np.uint8)[:] = 1
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+np.empty(1, np.uint8)
+heap.keep()
+faults()
+print(faults())
+"""
+
+
+def test_what_is_kept_is_not_cleared_again() -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", KEPT], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+    )
+    assert int(found.stdout) < 10  # without it each of these arrays is faulted in again
