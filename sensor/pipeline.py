@@ -196,7 +196,15 @@ def judge_all(inputs: Inputs, policy: Policy, ruleset: RuleSet, trail: Trail | N
     """
     trail = trail or Trail(inputs).start()
     pipeline = Pipeline(policy, ruleset, inputs.options, trail.start_ns(), trail.following)
-    return _case(inputs, pipeline, [pipeline.judged([part], until_ns) for part, until_ns in trail.parts()])
+    steps = [pipeline.judged(_emptied(parts), until_ns) for parts, until_ns in trail.parts()]
+    return _case(inputs, pipeline, steps)
+
+
+def _emptied(parts: list[Part]) -> list[Part]:
+    """Return what is in a list, which keeps nothing of it: whoever judges it can let it go."""
+    taken = parts[:]
+    parts.clear()
+    return taken
 
 
 def _case(inputs: Inputs, pipeline: Pipeline, steps: list[Step]) -> Case:

@@ -36,7 +36,7 @@ class Trail:
         self._start_ns = 0
         self._begun = threading.Event()
         # One may wait, of whatever size: of a flood it is much, and there would be no end of it.
-        self._waiting: Waiting[tuple[Part, int | None] | BaseException] = Waiting(0)
+        self._waiting: Waiting[tuple[list[Part], int | None] | BaseException] = Waiting(0)
         self._thread = threading.Thread(target=self._run, name="trail", daemon=True)
 
     def start(self) -> Trail:
@@ -56,8 +56,10 @@ class Trail:
         self._begun.wait()
         return self._start_ns
 
-    def parts(self) -> Iterator[tuple[Part, int | None]]:
-        """Yield what is finished, and the time that all inputs have passed; with the last part that is None.
+    def parts(self) -> Iterator[tuple[list[Part], int | None]]:
+        """Yield what is finished, and the time that all inputs have passed; with the last parts that is None.
+
+        Of a flood the parts are much: empty the list to let them go.
 
         Raises
         ------
@@ -65,10 +67,10 @@ class Trail:
             If nothing could be read at all.
         """
         try:
-            while (part := self._waiting.get()) is not None:
-                if isinstance(part, BaseException):
-                    raise part
-                yield part
+            while (told := self._waiting.get()) is not None:
+                if isinstance(told, BaseException):
+                    raise told
+                yield told
         finally:
             self.stop()
 
@@ -88,9 +90,15 @@ class Trail:
                 self._start_ns = int(portion.ordered.packets["ts_ns"][0])
                 self._begun.set()
             following.push(portion.ordered)
-            if following.is_due:
-                edge_ns = portion.watermark_ns // self._window_ns * self._window_ns
-                if not self._waiting.put((following.take(edge_ns), portion.watermark_ns), 0):
-                    return
+            if following.is_due and not self._tell(portion.watermark_ns):
+                return
+            del portion
         self._begun.set()
-        self._waiting.put((following.take(None), None), 0)
+        self._tell(None)
+
+    def _tell(self, watermark_ns: int | None) -> bool:
+        """Hand over what is finished; says whether anybody still wants it."""
+        following = self.following
+        edge_ns = None if watermark_ns is None else watermark_ns // self._window_ns * self._window_ns
+        # By portions, though they are judged together: one array of all rows would be copied each time it grows.
+        return self._waiting.put(([*following.portions(edge_ns), following.take(edge_ns)], watermark_ns), 0)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sensor.schema import Bytes, Rows
 
 BATCH_FRAMES: Final = 262144
-STREAM_BYTES: Final = 8 * 1024 * 1024
+STREAM_BYTES: Final = 16 * 1024 * 1024
 _RAW_BYTES: Final = 128 * 1024  # of a file before it is decompressed: what stays in a processor's cache
 _BEGINNING_BYTES: Final = 256 * 1024  # what orders inputs; some hold no packet in so little, and are read on
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from sensor import heap
 from sensor.pipeline import analyze
 from sensor.rules.kept import load
 from sensor.settings import load_policy
@@ -16,6 +17,7 @@ from sensor.sinks import parquet, summary
 
 def main(capture: str, folder: Path) -> None:
     """Write `flows.parquet` and `activity.parquet`, and print the summary."""
+    heap.keep()  # as the command does
     folder.mkdir(exist_ok=True)
     case = analyze([capture], load_policy(None), load([Path("rules")]))
     summary.render(case, Console())
