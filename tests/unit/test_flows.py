@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sensor import flows
 from sensor.decode import decode
@@ -221,3 +225,31 @@ def test_memory_of_many_open_windows_is_given_back() -> None:
     before = [held_kb() for _ in table.portions(NOON + 10 * SECOND)][-1]
     assert before - held_kb() > 25_000  # of 42 MB, some of it the room for the next window
     assert table.living == 400_000
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.randoms())
+def test_rows_are_the_same_wherever_their_records_lie(chance: Any) -> None:
+    tapes = []
+    for at in range(chance.randint(1, 30)):
+        tape = Tape(f"10.0.0.{at + 1}", orig_port=2000 + at, start_ns=NOON + chance.randrange(20) * SECOND).open()
+        sent = 0
+        for at_ms in sorted(chance.randrange(60_000) for _ in range(chance.randrange(6))):
+            tape.orig(sent, b"abc"[: chance.randint(1, 3)], at_ms=at_ms)
+            sent += 3 if chance.random() < 0.8 else 1
+        tapes.append(tape)
+    packets = packets_of(*tapes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flows, "_COUNTS", 1)
+        moving, plain = FlowTable(), FlowTable()
+        patch.setattr(plain, "_move_together", lambda: None)
+        cuts = sorted({0, len(packets), *(chance.randrange(len(packets)) for _ in range(8))})
+        for start, end in pairwise(cuts):
+            now_ns = int(packets["ts_ns"][end - 1])
+            for table in (moving, plain):
+                table.push(packets[start:end])
+                table.sweep(now_ns // (10 * SECOND) * 10 * SECOND)
+            assert moving.waiting == plain.waiting
+        for table in (moving, plain):
+            table.sweep(NOON, everything=True)
+        assert [rows.tolist() for rows in moving.take()] == [rows.tolist() for rows in plain.take()]
