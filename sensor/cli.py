@@ -196,6 +196,7 @@ def analyze(
         progress.done()
         raise typer.Exit(_interrupted(inputs, len(names), out)) from None
     except BaseException:
+        trail.stop()
         _forget(inputs)
         raise
     finally:

@@ -7,6 +7,7 @@ same to the byte. A task depends on nothing but its file: where a worker dies, t
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
@@ -113,14 +114,20 @@ class ClusterInputs(Inputs):
         self._pending: dict[int, Any] = {}
         # A worker needs to know what is read, not where this run keeps it.
         self._task = replace(options, keep=None, resume=False)
+        self._closing = threading.Lock()
+        self._is_closed = False
 
     def stop(self) -> None:
         """End the reading, and let the workers go; those that were started here end."""
         super().stop()
-        cluster, self._client.cluster = self._client.cluster, None
-        self._client.close()
-        if cluster is not None:
-            cluster.close()
+        with self._closing:  # whoever takes the portions stops it, and so does who is interrupted
+            if self._is_closed:
+                return
+            self._is_closed = True
+            cluster, self._client.cluster = self._client.cluster, None
+            self._client.close()
+            if cluster is not None:
+                cluster.close()
 
     def _looks(self, names: list[str]) -> list[Look | Mistake]:
         return list(

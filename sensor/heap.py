@@ -12,8 +12,9 @@ import sys
 _TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has these, others give back by themselves
 _OPTION = getattr(ctypes.CDLL(None), "mallopt", None)
 # Options of mallopt(3), and what `keep` sets: one heap for all threads, which gives back no less than half a GB at its
-# end, and in which arrays of up to 64 MB have their place.
-_KEPT = ((-8, 1), (-1, 512 * 1024 * 1024), (-3, 64 * 1024 * 1024))
+# end, and in which arrays of up to 64 MB have their place; glibcs that refuse so much stay with 32.
+_MB = 1024 * 1024
+_KEPT = ((-8, 1), (-1, 512 * _MB), (-3, 32 * _MB), (-3, 64 * _MB))
 
 
 def keep() -> None:

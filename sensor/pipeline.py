@@ -195,9 +195,13 @@ def judge_all(inputs: Inputs, policy: Policy, ruleset: RuleSet, trail: Trail | N
         If none of the inputs can be read.
     """
     trail = trail or Trail(inputs).start()
-    pipeline = Pipeline(policy, ruleset, inputs.options, trail.start_ns(), trail.following)
-    steps = [pipeline.judged(_emptied(parts), until_ns) for parts, until_ns in trail.parts()]
-    return _case(inputs, pipeline, steps)
+    try:
+        pipeline = Pipeline(policy, ruleset, inputs.options, trail.start_ns(), trail.following)
+        steps = [pipeline.judged(_emptied(parts), until_ns) for parts, until_ns in trail.parts()]
+        return _case(inputs, pipeline, steps)
+    finally:
+        trail.stop()
+        del trail.following  # the case is written next, and needs the room
 
 
 def _emptied(parts: list[Part]) -> list[Part]:

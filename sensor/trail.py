@@ -35,6 +35,7 @@ class Trail:
         self._window_ns = inputs.options.flows.window_s * 1_000_000_000
         self._start_ns = 0
         self._begun = threading.Event()
+        self._stopped = threading.Event()
         # One may wait, of whatever size: of a flood it is much, and there would be no end of it.
         self._waiting: Waiting[tuple[list[Part], int | None] | BaseException] = Waiting(0)
         self._thread = threading.Thread(target=self._run, name="trail", daemon=True)
@@ -46,6 +47,7 @@ class Trail:
 
     def stop(self) -> None:
         """End the thread; what it has not handed over is dropped."""
+        self._stopped.set()
         self._waiting.give_up()
         self._inputs.stop()
         if self._thread.is_alive():
@@ -94,11 +96,12 @@ class Trail:
                 return
             del portion
         self._begun.set()
-        self._tell(None)
+        if not self._stopped.is_set():  # inputs that were stopped end like others
+            self._tell(None)
 
     def _tell(self, watermark_ns: int | None) -> bool:
         """Hand over what is finished; says whether anybody still wants it."""
         following = self.following
         edge_ns = None if watermark_ns is None else watermark_ns // self._window_ns * self._window_ns
         # By portions, though they are judged together: one array of all rows would be copied each time it grows.
-        return self._waiting.put(([*following.portions(edge_ns), following.take(edge_ns)], watermark_ns), 0)
+        return self._waiting.put(([*following.portions(edge_ns), following.take(edge_ns)], watermark_ns), 1)

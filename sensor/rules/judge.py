@@ -147,18 +147,20 @@ class Judge:
         KeyError, TypeError, ValueError
             If it is not of that form.
         """
+        fits = {each.rule.name: each.digest() for each in self._rules}
+        rules = {name: each for name, each in known["rules"].items() if each["rule"] == fits.get(name)}
         frames = [*known["waiting"].values()]
-        for each in known["rules"].values():
+        for each in rules.values():
             frames += [each["carried"]] if each["carried"] is not None else []
-        runs = [each["counted"] for each in known["rules"].values()]
+        runs = [each["counted"] for each in rules.values()]
         ends = [*(frame["flow"] for frame in frames), *(each["behind"] for each in runs)]
         shift = max((int(end.max()) for end in ends if len(end)), default=0) + _APART
         for frame in frames:
             frame["flow"] = np.where(frame["flow"] == _NO_FLOW, _NO_FLOW, frame["flow"] - shift)
         self._waiting = dict(known["waiting"])
         for each in self._rules:
-            if each.rule.name in known["rules"]:
-                each.recall(known["rules"][each.rule.name], shift)
+            if each.rule.name in rules:
+                each.recall(rules[each.rule.name], shift)
 
     def _due(self, category: str, frame: pd.DataFrame, until_ns: int | None) -> pd.DataFrame:
         """Return the rows whose windows are over, sorted, and keep the others."""
@@ -222,24 +224,23 @@ class _RuleJudge:
 
     def remember(self) -> dict[str, Any]:
         return {
-            "rule": self._digest(),
+            "rule": self.digest(),
             "horizon_ns": self._horizon_ns,
             "carried": None if (kept := self._carried.frame()) is None else _worded(kept),
             "counted": pd.DataFrame({"first": self._counted.first, "behind": self._counted.behind}),
         }
 
     def recall(self, known: dict[str, Any], shift: int) -> None:
-        if known["rule"] == self._digest():
-            self._horizon_ns = int(known["horizon_ns"])
-            kept = known["carried"]
-            if kept is not None and {*carried(self._columns, kept)} <= {*kept}:
-                self._carried = Carried([kept])
-            first, behind = (known["counted"][name].to_numpy(dtype=np.int64) for name in ("first", "behind"))
-            self._counted = Counted(first - shift, behind - shift)
-            if Counted(first, behind).has(no_flow := np.array([_NO_FLOW])).any():
-                self._counted.add(no_flow)
+        self._horizon_ns = int(known["horizon_ns"])
+        kept = known["carried"]
+        if kept is not None and {*carried(self._columns, kept)} <= {*kept}:
+            self._carried = Carried([kept])
+        first, behind = (known["counted"][name].to_numpy(dtype=np.int64) for name in ("first", "behind"))
+        self._counted = Counted(first - shift, behind - shift)
+        if Counted(first, behind).has(no_flow := np.array([_NO_FLOW])).any():
+            self._counted.add(no_flow)
 
-    def _digest(self) -> str:
+    def digest(self) -> str:
         """Return what tells this rule from another, or from itself when somebody has changed it."""
         told = repr((_FORM, replace(self.rule, where="", cases=())))
         return hashlib.sha256(told.encode()).hexdigest()

@@ -99,3 +99,13 @@ def test_a_scan_over_a_restart_is_found_and_its_flows_count_once(tmp_path: Path)
     told = after.push(asked(40, 12, 20), cases.NOON + 30 * cases.SECOND)
     found = told[told["rule"] == "r01_horizontal_scan"]
     assert found[["value", "flow_count"]].to_numpy().tolist() == [[24, 24]]
+
+
+@pytest.mark.parametrize("counted", [pd.DataFrame({"flow": [1, 2]}), None])
+def test_rules_begin_anew_where_what_was_kept_has_another_form(counted: pd.DataFrame | None) -> None:
+    known = Judge(RULES).remember()
+    for each in known["rules"].values():
+        each |= {"rule": "of another form", "counted": counted}
+    after = Judge(RULES)
+    after.recall(known)
+    assert after.remember()["rules"].keys() == known["rules"].keys()

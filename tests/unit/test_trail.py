@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,6 +83,27 @@ def test_one_that_nobody_takes_from_can_be_stopped(capture: str, monkeypatch: py
     found.stop()
     assert threading.active_count() == before
     assert list(found.parts()) == []
+
+
+def test_no_more_than_one_portion_waits(capture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "_PORTION", 0)
+    taken = list[str]()
+
+    class Counting(Following):
+        def take(self, until_ns: int | None) -> Part:
+            taken.append(str(until_ns))
+            return super().take(until_ns)
+
+    monkeypatch.setattr(trail, "Following", Counting)
+    packets = next(Inputs([capture], Options()).portions())
+    endless = Inputs([capture], Options())
+    monkeypatch.setattr(endless, "portions", lambda: iter([packets] * 1000))
+    found = Trail(endless).start()
+    found.start_ns()
+    time.sleep(0.5)
+    assert len(taken) == 2, "one waits, and the next is made"
+    found.stop()
+    assert len(taken) == 2, "nobody wants the rest"
 
 
 def test_no_packets_are_one_part_without_rows(tmp_path: Path) -> None:
