@@ -99,6 +99,9 @@ def test_killed_at_any_moment_no_incident_is_lost_or_gets_a_second_id(network: N
     with hook, alertmanager(folder, 9193, *network.command()) as _:
         told = ["--state", str(folder / "state"), "--eve", str(folder / "eve.json"), "--webhook", hook.url]
         told += ["--alertmanager", "http://127.0.0.1:9193"]
+        with Sensor(network, folder, *options(folder), *told) as sensor:
+            assert sensor.stop() == 0  # from now on there is something that was learnt
+        assert (folder / "state" / "memory.zip").exists()
         for number in range(KILLS):
             with Sensor(network, folder, *options(folder), *told) as sensor:
                 network.send(attempts(folder, 1, 2 + number % 100))
@@ -115,6 +118,7 @@ def test_killed_at_any_moment_no_incident_is_lost_or_gets_a_second_id(network: N
             await_true(lambda: {each["id"] for each in store(folder)} == {a["fingerprint"] for a in hook.alerts})
             sensor.await_metric('swarmtap_sink_deliveries_total{sink="alertmanager"}', 1)
             assert sensor.stop() == 0
+            assert "memory.zip" not in sensor.err, "what was learnt could be read"
         incidents = store(folder)
         known = {each["id"] for each in incidents}
         ids = defaultdict(set)
