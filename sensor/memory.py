@@ -7,7 +7,6 @@ streams are compressed by Arrow, since a sensor judges nothing while it writes t
 
 from __future__ import annotations
 
-import codecs
 import io
 import json
 import os
@@ -20,10 +19,6 @@ import pyarrow as pa
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-# zipfile reads names with it, and would import it on first use: by then the sensor is somebody who may not be able to
-# read its libraries (they lie in root's home, say).
-codecs.lookup("cp437")
 
 FILE: Final = "memory.zip"
 _VERSION: Final = 1

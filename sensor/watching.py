@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
@@ -55,10 +55,14 @@ _STATISTICS_S: Final = 60.0
 _SECOND_NS: Final = 1_000_000_000
 _MANY: Final = 50_000  # rows of a portion after which much was freed
 _HOUR_NS: Final = 3600 * _SECOND_NS
-# What a reload and the sinks import late: by then Python's own files may be out of reach.
+# What is imported late, by a reload, sinks, the server's first answer and what was learnt: by then the files of Python
+# and of its libraries may be out of reach (they lie in root's home, say).
 _LATE: Final = (
-    "encodings.ascii", "encodings.idna", "sensor.rules.load", "sensor.settings",
+    "encodings.ascii", "encodings.cp437", "encodings.idna", "sensor.rules.load", "sensor.settings",
     "sigma.rule", "sigma.correlations", "sigma.collection", "sigma.modifiers", "sigma.types",
+    "sigma.policy.regex_engine", "anyio._backends._asyncio", "anyio.streams.memory", "uvicorn.lifespan.off",
+    "uvicorn.loops.asyncio", "uvicorn.loops.auto", "pandas.core.methods.to_dict", "pyarrow.pandas_compat",
+    "pyarrow.vendored.version",
 )  # fmt: skip
 
 
@@ -528,7 +532,8 @@ def watch(load: Load, options: WatchOptions) -> int:
 def _opened(stack: ExitStack, options: WatchOptions, outlets: Outlets, run: Watch) -> Captures:
     """Open what needs privileges, and give them up before anything else begins."""
     for needed in _LATE:
-        import_module(needed)
+        with suppress(ImportError):  # another version of a library has it elsewhere, and may not need it
+            import_module(needed)
     who = privileges.person(options.user) if os.geteuid() == 0 else None
     privileges.lift()
     captures = stack.enter_context(Captures(options.interfaces, options.ring, run.options, options.outlets.tape))

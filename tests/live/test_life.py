@@ -148,6 +148,37 @@ def test_an_incident_is_told_within_fifteen_seconds(network: Network, folder: Pa
     assert took < 15
 
 
+def test_nothing_is_imported_once_privileges_are_given_up(network: Network, folder: Path) -> None:
+    for name in ("eve.json", "imported"):
+        (folder / name).touch()
+        (folder / name).chmod(0o666)
+    for name in ("spool", "evidence"):
+        (folder / name).mkdir()
+        (folder / name).chmod(0o777)
+    places = {name: str(folder / name) for name in ("state", "spool", "evidence")}
+    told = ["--eve", str(folder / "eve.json"), "--syslog", "tcp://localhost:5514", "--webhook", "http://localhost:9/"]
+    told += [
+        "--alertmanager",
+        "http://localhost:9193",
+        *(word for name in places for word in (f"--{name}", places[name])),
+    ]
+    program = [sys.executable, "-m", "tests.live.imports", str(folder / "imported")]
+    for host in (5, 6):  # the second one finds what the first one has learnt
+        with Sensor(network, folder, *options(folder), *told, program=program) as sensor:
+            network.send(attempts(folder, host))
+            sensor.metrics()
+            network.run("curl", "-s", f"{sensor.url}/status")
+            network.run("curl", "-s", f"{sensor.url}/")
+            reloads = sensor.err.count("reloaded")
+            sensor.signal(signal.SIGHUP)
+            sensor.await_("reloaded", reloads + 1)
+            await_true(lambda host=host: any(each["subject"]["orig_ip"] == f"10.9.0.{host}" for each in store(folder)))
+            time.sleep(1)
+            assert sensor.stop() == 0
+        assert (folder / "imported").read_text().split() == []
+    assert "memory.zip" not in sensor.err
+
+
 def test_a_clock_that_is_set_an_hour_back_and_forward(network: Network, folder: Path) -> None:
     clock = folder / "clock"
     clock.write_bytes(bytes(8))
