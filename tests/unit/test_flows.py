@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from sensor.decode import decode
 from sensor.flows import FlowOptions, FlowTable
 from sensor.schema import END_REASONS, Endings, Rows, Windows
 from tests.builders import do_handshake
+from tests.memory import held_kb
 from tests.streams import NOON, SECOND, Tape, batch_of
 
 
@@ -214,10 +213,6 @@ def test_records_of_windows_move_together_after_many(monkeypatch: pytest.MonkeyP
 
 
 def test_memory_of_many_open_windows_is_given_back() -> None:
-    def held_kb() -> int:
-        told = Path("/proc/self/smaps_rollup").read_text()
-        return int(re.search(r"^Anonymous:\s+(\d+)", told, re.MULTILINE)[1])  # type: ignore[index]
-
     packets = np.repeat(syns(1), 400_000)
     packets["src_lo"] += np.arange(len(packets), dtype=np.uint64)
     table = FlowTable()
